@@ -1,0 +1,409 @@
+//! What identifies an action.
+//!
+//! [`Action::describe`] turns an action into its [`Description`]: named parts, in one canonical order. The key digests
+//! them; `why` and `diff` compare them. A part's name is a path of words (`param.gap_minutes`,
+//! `input.data:events.column.amount`), so a difference between two descriptions reads as a reason.
+//!
+//! Every `match` and destructuring here names all fields: a new field does not compile until someone decides whether
+//! it is identity.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use mlbuild_digest::{Digest, Encoder, NotADigest};
+
+use crate::work::{Bound, Check, CheckRule, CommandLine, Gate, PinnedDigest, Work};
+use crate::{Column, Command, Device, Evaluate, Ingest, Predict, Sql, Table, Train, Value};
+
+/// The identity of an action: actions with equal keys have interchangeable results.
+///
+/// A key covers everything that may change an output byte and nothing else, so it holds no absolute path, clock, host
+/// or user name. `spec/action-key.md` fixes the encoding.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ActionKey(Digest);
+
+impl ActionKey {
+    /// The key's digest, for storage.
+    pub const fn digest(&self) -> &Digest {
+        &self.0
+    }
+}
+
+impl fmt::Display for ActionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ActionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ActionKey({})", self.0.short())
+    }
+}
+
+impl FromStr for ActionKey {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        text.parse().map(Self)
+    }
+}
+
+/// What of an input is identity.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum InputContent {
+    /// Files: the digest of their tree.
+    Tree(Digest),
+    /// A table: its rows and the columns that the action can see.
+    Table(Table),
+}
+
+/// An input of an action.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Input {
+    /// Its name, as [`Work`] documents it.
+    pub name: String,
+    /// What of it is identity.
+    pub content: InputContent,
+}
+
+/// One hermetic unit of work, fully described.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Action {
+    /// What to do.
+    pub work: Work,
+    /// With what, by name.
+    pub inputs: Vec<Input>,
+    /// With which tools: what the executor's `toolchain` said.
+    pub toolchain: String,
+}
+
+/// An action as named parts; what its key digests.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Description {
+    parts: BTreeMap<String, String>,
+}
+
+impl Description {
+    /// A description read back from storage.
+    pub fn from_parts(parts: BTreeMap<String, String>) -> Self {
+        Self { parts }
+    }
+
+    /// The parts, by name.
+    pub fn parts(&self) -> &BTreeMap<String, String> {
+        &self.parts
+    }
+
+    /// The key of the action described.
+    pub fn key(&self) -> ActionKey {
+        let mut encoder = Encoder::new("mlbuild action key v1");
+        for (name, value) in &self.parts {
+            encoder.part(name, value.as_bytes());
+        }
+        ActionKey(encoder.finish())
+    }
+
+    fn add(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        let name = name.into();
+        let clash = self.parts.insert(name.clone(), value.into());
+        assert!(clash.is_none(), "part `{name}` is described once");
+    }
+
+    fn add_params(&mut self, params: &BTreeMap<String, Value>) {
+        for (name, value) in params {
+            self.add(format!("param.{name}"), value.to_string());
+        }
+    }
+
+    fn add_list(&mut self, name: &str, values: &[String]) {
+        // As JSON, so that no two lists print alike.
+        self.add(name, serde_json::Value::from(values).to_string());
+    }
+}
+
+impl Action {
+    /// The action's key.
+    pub fn key(&self) -> ActionKey {
+        self.describe().key()
+    }
+
+    /// The action as named parts.
+    pub fn describe(&self) -> Description {
+        let Self {
+            work,
+            inputs,
+            toolchain,
+        } = self;
+        let mut d = Description::default();
+        d.add("toolchain", toolchain.clone());
+        describe_work(work, &mut d);
+        for Input { name, content } in inputs {
+            match content {
+                InputContent::Tree(digest) => {
+                    d.add(format!("input.{name}.files"), digest.to_string())
+                }
+                InputContent::Table(Table { rows, columns, key }) => {
+                    d.add(format!("input.{name}.rows"), rows.to_string());
+                    d.add_list(&format!("input.{name}.key"), key);
+                    let names: Vec<_> = columns.iter().map(|column| column.name.clone()).collect();
+                    d.add_list(&format!("input.{name}.columns"), &names);
+                    for Column {
+                        name: column,
+                        data_type,
+                        digest,
+                    } in columns
+                    {
+                        d.add(
+                            format!("input.{name}.column.{column}"),
+                            format!("{data_type} {digest}"),
+                        );
+                    }
+                }
+            }
+        }
+        d
+    }
+}
+
+fn describe_work(work: &Work, d: &mut Description) {
+    match work {
+        Work::Ingest(Ingest {
+            format,
+            types,
+            row_number,
+            key,
+        }) => {
+            d.add("rule", "ingest");
+            d.add("format", format.as_str());
+            for (column, data_type) in types {
+                d.add(format!("type.{column}"), data_type.clone());
+            }
+            if let Some(row_number) = row_number {
+                d.add("row_number", row_number.clone());
+            }
+            d.add_list("key", key);
+        }
+        Work::Sql(sql) => {
+            d.add("rule", "sql");
+            describe_sql(sql, d);
+        }
+        Work::Command(command) => describe_command(command, d),
+        Work::Train(Train {
+            architecture,
+            params,
+            sequence,
+            label,
+            threads,
+            device,
+        }) => {
+            d.add("rule", "train");
+            d.add("architecture", architecture.clone());
+            d.add_params(params);
+            d.add("sequence", sequence.clone());
+            d.add("label", label.clone());
+            d.add("threads", threads.to_string());
+            d.add("device", device_name(*device));
+        }
+        Work::Predict(Predict {
+            sequence,
+            key,
+            k,
+            exclude_seen,
+            threads,
+            device,
+        }) => {
+            d.add("rule", "predict");
+            d.add("sequence", sequence.clone());
+            d.add_list("key", key);
+            d.add("k", k.to_string());
+            d.add("exclude_seen", exclude_seen.to_string());
+            d.add("threads", threads.to_string());
+            d.add("device", device_name(*device));
+        }
+        Work::Evaluate(Evaluate {
+            title,
+            models,
+            label,
+            key,
+            sequence,
+            metrics,
+            gates,
+        }) => {
+            d.add("rule", "evaluate");
+            d.add("title", title.clone());
+            d.add_list("models", models);
+            d.add("label", label.clone());
+            d.add_list("key", key);
+            d.add("sequence", sequence.clone());
+            let metrics: Vec<_> = metrics.iter().map(ToString::to_string).collect();
+            d.add_list("metrics", &metrics);
+            for (
+                i,
+                Gate {
+                    model,
+                    metric,
+                    bound,
+                },
+            ) in gates.iter().enumerate()
+            {
+                let bound = match bound {
+                    Bound::Min(value) => format!("min {value:?}"),
+                    Bound::Max(value) => format!("max {value:?}"),
+                    Bound::Above(other) => format!("above {other}"),
+                };
+                d.add(format!("gate.{i}"), format!("{model} {metric} {bound}"));
+            }
+        }
+        Work::Check(Check {
+            name: _,
+            rule,
+            warn_only: _,
+        }) => {
+            d.add("rule", "check");
+            describe_check(rule, d);
+        }
+    }
+}
+
+fn describe_sql(
+    Sql {
+        canonical,
+        text: _,
+        file: _,
+        params,
+        key,
+    }: &Sql,
+    d: &mut Description,
+) {
+    d.add("sql", canonical.clone());
+    d.add_params(params);
+    d.add_list("key", key);
+}
+
+fn describe_command(command: &Command, d: &mut Description) {
+    let Command {
+        line,
+        env,
+        out,
+        digest,
+        timeout: _,
+    } = command;
+    d.add("rule", "command");
+    d.add("out", out.as_deref().unwrap_or("."));
+    if let Some(digest) = digest {
+        // What it must yield says everything: how it is fetched does not matter.
+        let (algorithm, digest) = match digest {
+            PinnedDigest::Sha256(digest) => ("sha256", digest),
+            PinnedDigest::Blake3(digest) => ("blake3", digest),
+        };
+        d.add("digest", format!("{algorithm}:{digest}"));
+        return;
+    }
+    match line {
+        CommandLine::Program(words) => d.add_list("command", words),
+        CommandLine::Shell(line) => d.add("shell", line.clone()),
+    }
+    for (name, value) in env {
+        d.add(format!("env.{name}"), value.clone());
+    }
+}
+
+fn describe_check(rule: &CheckRule, d: &mut Description) {
+    match rule {
+        CheckRule::NotNull(column) => d.add("not_null", column.clone()),
+        CheckRule::Unique(columns) => d.add_list("unique", columns),
+        CheckRule::AcceptedValues(column, values) => {
+            d.add("accepted_values.column", column.clone());
+            let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+            d.add_list("accepted_values.values", &values);
+        }
+        CheckRule::Range(column, min, max) => {
+            d.add("range.column", column.clone());
+            let bound = |value: &Option<Value>| {
+                value
+                    .as_ref()
+                    .map_or("none".to_owned(), ToString::to_string)
+            };
+            d.add("range.min", bound(min));
+            d.add("range.max", bound(max));
+        }
+        CheckRule::Rows(bound) => d.add(
+            "rows",
+            format!("{} {}", bound.comparison.as_str(), bound.rows),
+        ),
+        CheckRule::Sql(sql) => describe_sql(sql, d),
+    }
+}
+
+fn device_name(device: Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Gpu => "gpu",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions() -> Action {
+        Action {
+            work: Work::Sql(Sql {
+                canonical: "SELECT 1".to_owned(),
+                text: "select 1 -- one".to_owned(),
+                file: "data/one.sql".to_owned(),
+                params: BTreeMap::from([("gap".to_owned(), Value::Int(30))]),
+                key: vec!["id".to_owned()],
+            }),
+            inputs: vec![Input {
+                name: "data:raw".to_owned(),
+                content: InputContent::Tree(Digest::of(b"raw")),
+            }],
+            toolchain: "test 1".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_golden_key_does_not_move() {
+        assert_eq!(sessions().key().to_string(), "c6029728636dff819067fd02a6e2c054b0590236b6d44a9d285a6012d352b373");
+    }
+
+    #[test]
+    fn text_and_file_of_a_query_are_not_identity() {
+        let mut other = sessions();
+        let Work::Sql(sql) = &mut other.work else {
+            unreachable!("`sessions` is a query")
+        };
+        sql.text = "SELECT   1".to_owned();
+        sql.file = "elsewhere.sql".to_owned();
+        assert_eq!(other.key(), sessions().key());
+    }
+
+    #[test]
+    fn a_parameters_type_is_identity() {
+        let mut other = sessions();
+        let Work::Sql(sql) = &mut other.work else {
+            unreachable!("`sessions` is a query")
+        };
+        sql.params.insert("gap".to_owned(), Value::Float(30.0));
+        assert_ne!(other.key(), sessions().key());
+    }
+
+    #[test]
+    fn a_pinned_digest_stands_for_the_command() {
+        let fetch = |line: &str| Action {
+            work: Work::Command(Command {
+                line: CommandLine::Shell(line.to_owned()),
+                env: BTreeMap::new(),
+                out: Some("file".to_owned()),
+                digest: Some(PinnedDigest::Sha256("00".repeat(32))),
+                timeout: None,
+            }),
+            inputs: Vec::new(),
+            toolchain: "process 1".to_owned(),
+        };
+        assert_eq!(fetch("curl a").key(), fetch("wget a").key());
+    }
+}

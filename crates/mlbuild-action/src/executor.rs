@@ -1,0 +1,142 @@
+//! The seam between the engine and what performs work.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{Diagnostic, Table, Work};
+
+/// Asks running work to stop; cheap to clone and to look at.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// A request nobody has made yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks to stop. There is no way back.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether to stop. Executors look at this at least every 100 ms and answer with [`Failure::Cancelled`].
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// An input as an executor sees it.
+#[derive(Clone, Debug)]
+pub struct InputFolder {
+    /// The folder with the input's files, absolute. Built-in work must not write to it.
+    pub path: PathBuf,
+    /// Set when the folder holds one table, `table.parquet`.
+    pub table: Option<Table>,
+}
+
+/// What happens while work runs; for consoles and lineage, never part of a result.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Progress {
+    /// So many rows have been written.
+    Rows {
+        /// Rows so far.
+        rows: u64,
+    },
+    /// A training epoch ended.
+    Epoch {
+        /// The epoch, from 1.
+        epoch: u32,
+        /// How many there are at most.
+        epochs: u32,
+        /// Figures of this epoch, by name: `loss`, `valid_hit_rate@10`.
+        metrics: BTreeMap<String, f64>,
+    },
+    /// A line that the work printed.
+    Log {
+        /// The line, without its end.
+        line: String,
+    },
+}
+
+/// A request to perform one unit of work.
+pub struct Request<'a> {
+    /// What to do.
+    pub work: &'a Work,
+    /// The inputs, by the names that [`Work`] documents.
+    pub inputs: &'a BTreeMap<String, InputFolder>,
+    /// An existing, empty folder for the output, absolute. Executors leave only regular files and folders in it; a
+    /// table is one file, `table.parquet`.
+    pub output: &'a Path,
+    /// An existing, empty folder for temporary files, absolute; removed afterwards.
+    pub scratch: &'a Path,
+    /// CPU threads that the work may use; may not change an output byte.
+    pub threads: usize,
+    /// Memory that the work should stay within; may not change an output byte.
+    pub memory_bytes: u64,
+    /// Receives what happens. May be called from any thread.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+    /// Set when the work should stop.
+    pub cancel: &'a Cancel,
+}
+
+impl Request<'_> {
+    /// The input `name`.
+    ///
+    /// # Panics
+    /// If the engine did not supply it; [`Work`] documents which inputs are required.
+    pub fn input(&self, name: &str) -> &InputFolder {
+        self.inputs
+            .get(name)
+            .unwrap_or_else(|| panic!("the engine supplies the required input `{name}`"))
+    }
+}
+
+/// What work yielded, besides the files in the output folder.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Output {
+    /// Set when the output folder holds one table.
+    pub table: Option<Table>,
+    /// Figures for lineage, by name.
+    pub metrics: BTreeMap<String, f64>,
+    /// Warnings, cached with the result.
+    pub warnings: Vec<String>,
+}
+
+/// Why work yielded nothing.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Failure {
+    /// The work failed: a process exited with an error, training diverged. Exit status 1.
+    Failed(Diagnostic),
+    /// A check or a gate did not hold. What the output folder holds is kept aside for the user to look at, but never
+    /// cached or published. Exit status 1.
+    Rejected(Diagnostic),
+    /// The user's mistake: unknown column, ragged CSV, wrong parameter type. Exit status 2.
+    Invalid(Diagnostic),
+    /// The environment's: disk full, program missing. Exit status 3.
+    Environment(Diagnostic),
+    /// Stopped because [`Cancel`] asked for it.
+    Cancelled,
+}
+
+/// Performs one kind of work.
+///
+/// Laws: equal work on equal inputs gives equal outputs, whatever `threads`, `memory_bytes`, `scratch` or the time; a
+/// failure leaves no process behind; nothing is read but `inputs` and what [`Executor::toolchain`] names, and nothing
+/// written but `output` and `scratch`. `mlbuild-testing` holds every implementation to them.
+pub trait Executor: Send + Sync {
+    /// The identity of the tools that perform `work`: what enters its key beside the work itself, so that an upgrade
+    /// that may change an output byte changes this text. Must be cheap: it is asked for in every build.
+    ///
+    /// # Errors
+    /// If the tools are not there or cannot be told apart.
+    fn toolchain(&self, work: &Work) -> Result<String, Failure>;
+
+    /// Performs the work and blocks until it ended.
+    ///
+    /// # Errors
+    /// See [`Failure`]. Whatever was written to the output folder by then is thrown away.
+    fn execute(&self, request: &Request<'_>) -> Result<Output, Failure>;
+}

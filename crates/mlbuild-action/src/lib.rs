@@ -1,0 +1,30 @@
+//! Actions: what a unit of work is, what identifies it, and what it yields.
+//!
+//! An [`Action`] is one hermetic unit of work, fully described before it runs. Its description is a list of named
+//! parts; the [`ActionKey`] is the digest of exactly that list, and `mlbuild why` compares the same list, so what is
+//! explained cannot drift from what is hashed (`spec/action-key.md`).
+//!
+//! An [`Executor`] performs the work. It sees folders with its inputs and an empty folder for its output; never the
+//! cache, never the project. What it could not do it says as a [`Diagnostic`], which is also the form in which
+//! manifest, SQL and graph mistakes reach the user.
+//!
+//! Absent here: files, threads, labels. Which target an action belongs to is not part of what it is.
+
+mod action;
+mod artifact;
+mod diagnostic;
+mod executor;
+mod metric;
+mod value;
+mod work;
+
+pub use action::{Action, ActionKey, Description, Input, InputContent};
+pub use artifact::{ActionResult, Artifact, Column, Table, Tree, TreeEntry};
+pub use diagnostic::{Diagnostic, Severity, SourceSpan};
+pub use executor::{Cancel, Executor, Failure, InputFolder, Output, Progress, Request};
+pub use metric::{Metric, MetricName, UnknownMetric};
+pub use value::Value;
+pub use work::{
+    Bound, Check, CheckRule, Command, CommandLine, Comparison, Device, Evaluate, Format, Gate,
+    Ingest, PinnedDigest, Predict, RowsBound, Sql, Train, Work,
+};

@@ -1,0 +1,288 @@
+//! The kinds of work, one type a rule, and what of each is identity.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::{Metric, Value};
+
+/// What an action does. Every field that may change an output byte enters the action key, in `action.rs`.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Work {
+    /// Reads the files of input `files` as one table, or takes them as they are.
+    Ingest(Ingest),
+    /// Runs one query over its input tables.
+    Sql(Sql),
+    /// Runs a process.
+    Command(Command),
+    /// Fits a model.
+    Train(Train),
+    /// Applies a model to a table.
+    Predict(Predict),
+    /// Measures predictions against the truth.
+    Evaluate(Evaluate),
+    /// Audits a table; yields nothing but its verdict.
+    Check(Check),
+}
+
+/// How the files of a source are read. Input: `files`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ingest {
+    /// The files' format.
+    pub format: Format,
+    /// Declared column types by column name (`int64`, `float64`, `utf8`, `boolean`, `date`, `timestamp`); the other
+    /// columns' types are inferred from all rows.
+    pub types: BTreeMap<String, String>,
+    /// Name of a column to add in front that holds each row's number, from 1, over all files in path order.
+    pub row_number: Option<String>,
+    /// Key columns: checked unique and not null, and the row order; empty keeps the files' order.
+    pub key: Vec<String>,
+}
+
+/// How bytes become rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Comma-separated, RFC 4180, UTF-8, with a header row.
+    Csv,
+    /// Tab-separated, otherwise as `Csv`.
+    Tsv,
+    /// One JSON object a line.
+    Jsonl,
+    /// Apache Parquet.
+    Parquet,
+    /// Not a table: the files are the artifact.
+    Files,
+}
+
+impl Format {
+    /// The name as it is written in a manifest.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
+            Self::Files => "files",
+        }
+    }
+
+    /// Every format, in the order in which diagnostics list them.
+    pub const ALL: [Self; 5] = [
+        Self::Csv,
+        Self::Tsv,
+        Self::Jsonl,
+        Self::Parquet,
+        Self::Files,
+    ];
+}
+
+/// One query. Inputs: one a table read, named by its label (`data:sessions`).
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sql {
+    /// The parsed query, rendered back: identity.
+    pub canonical: String,
+    /// The text as the user wrote it, which is what runs, so that errors point into it. Not identity: it parses to
+    /// the same query as `canonical`.
+    pub text: String,
+    /// The file of `text`, relative to the project. Not identity.
+    pub file: String,
+    /// Values for `$name` in the query: exactly those it uses.
+    pub params: BTreeMap<String, Value>,
+    /// Key columns: checked unique and not null, and the row order where the query has no `order by`; if empty, all
+    /// columns are.
+    pub key: Vec<String>,
+}
+
+/// One process. Inputs: those declared, each placed in a folder that the command line names.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Command {
+    /// What is run. `{out}`, `{src}` and `{input:data:orders}` in it stand for folders or files.
+    pub line: CommandLine,
+    /// Declared environment: name to value; nothing else is set but a minimal `PATH`, `HOME`, `TMPDIR`, `LANG`.
+    pub env: BTreeMap<String, String>,
+    /// The file that must exist in the output folder afterwards and is the artifact; `None` takes the whole folder.
+    pub out: Option<String>,
+    /// Digest that the output must have. With it the process may use the network, and the digest (not the command) is
+    /// its identity; it then requires `out`.
+    pub digest: Option<PinnedDigest>,
+    /// How long it may run. Not identity.
+    pub timeout: Option<Duration>,
+}
+
+/// A program with its arguments, or a line for `/bin/sh -eu`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CommandLine {
+    /// Program and arguments, run without a shell.
+    Program(Vec<String>),
+    /// A shell line.
+    Shell(String),
+}
+
+/// A digest that a downloaded file must have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PinnedDigest {
+    /// 64 lowercase hexadecimal digits of SHA-256.
+    Sha256(String),
+    /// 64 lowercase hexadecimal digits of BLAKE3.
+    Blake3(String),
+}
+
+/// The accelerator *asked for*; what was used is provenance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// CPU only.
+    Cpu,
+    /// One GPU.
+    Gpu,
+}
+
+/// A model to fit. Inputs: `input`, optionally `validate` and `catalog`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Train {
+    /// A built-in architecture: `sasrec`, `popularity`, `markov`, `item_knn`.
+    pub architecture: String,
+    /// Every parameter of the architecture, defaults filled in.
+    pub params: BTreeMap<String, Value>,
+    /// The column with each row's sequence of items, oldest first (`list<int64>` or `list<utf8>`).
+    pub sequence: String,
+    /// The column with the item to predict; read from `validate`.
+    pub label: String,
+    /// CPU threads, which on a CPU may change bits: so they are identity.
+    pub threads: u32,
+    /// The accelerator asked for.
+    pub device: Device,
+}
+
+/// Batch predictions. Inputs: `model`, `input`. The output table has the key columns of `input`, then `items` (a list,
+/// best first) and `scores` (`list<float32>`, falling).
+#[derive(Clone, PartialEq, Debug)]
+pub struct Predict {
+    /// The column with each row's sequence of items, oldest first.
+    pub sequence: String,
+    /// Columns of `input` to carry over, at least one; its key.
+    pub key: Vec<String>,
+    /// Length of each list.
+    pub k: u32,
+    /// Whether items of the row's own sequence are left out.
+    pub exclude_seen: bool,
+    /// CPU threads.
+    pub threads: u32,
+    /// The accelerator asked for.
+    pub device: Device,
+}
+
+/// A report. Inputs: `truth`, optionally `catalog`, and one `predictions.NAME` a model.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Evaluate {
+    /// The report's heading.
+    pub title: String,
+    /// Names of the models compared, in the order shown; each has an input `predictions.NAME`.
+    pub models: Vec<String>,
+    /// The column of `truth` that holds the relevant item.
+    pub label: String,
+    /// Columns that join predictions to truth, one row each on both sides.
+    pub key: Vec<String>,
+    /// The column of `truth` with the history, for slices by its length; may be absent there.
+    pub sequence: String,
+    /// What is measured, in the order shown.
+    pub metrics: Vec<Metric>,
+    /// Conditions that must hold.
+    pub gates: Vec<Gate>,
+}
+
+/// A condition on a metric of a model.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Gate {
+    /// The model it is about, one of [`Evaluate::models`].
+    pub model: String,
+    /// The metric it is about, one of [`Evaluate::metrics`].
+    pub metric: Metric,
+    /// What must hold.
+    pub bound: Bound,
+}
+
+/// What a [`Gate`] demands of a metric.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Bound {
+    /// At least this value.
+    Min(f64),
+    /// At most this value.
+    Max(f64),
+    /// Strictly better (greater) than this other model of the report.
+    Above(String),
+}
+
+/// An audit of one table. Input: `table`, and for custom SQL every other table it reads, by label.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Check {
+    /// Short name, unique in its target: `not_null(user_id)`.
+    pub name: String,
+    /// What must hold.
+    pub rule: CheckRule,
+    /// Whether a violation fails the target or only warns. Not identity: a verdict holds at either level.
+    pub warn_only: bool,
+}
+
+/// What a [`Check`] demands.
+#[derive(Clone, PartialEq, Debug)]
+pub enum CheckRule {
+    /// No null in this column.
+    NotNull(String),
+    /// No two rows agree on all of these columns.
+    Unique(Vec<String>),
+    /// Every non-null value of the column is one of these.
+    AcceptedValues(String, Vec<Value>),
+    /// Every non-null value of the column is within these inclusive bounds.
+    Range(String, Option<Value>, Option<Value>),
+    /// The number of rows satisfies the bound.
+    Rows(RowsBound),
+    /// This query returns no row; the rows it returns are the violations.
+    Sql(Sql),
+}
+
+/// A bound on a number of rows: `>= 1000`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RowsBound {
+    /// How the count is compared.
+    pub comparison: Comparison,
+    /// With what.
+    pub rows: u64,
+}
+
+/// How two numbers compare.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Comparison {
+    /// `==`
+    Equal,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+}
+
+impl Comparison {
+    /// The operator as it is written in a manifest.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "==",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+        }
+    }
+
+    /// Whether `left OP right` holds.
+    pub const fn holds(self, left: u64, right: u64) -> bool {
+        match self {
+            Self::Equal => left == right,
+            Self::Greater => left > right,
+            Self::GreaterOrEqual => left >= right,
+            Self::Less => left < right,
+            Self::LessOrEqual => left <= right,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The content-addressed store, the action cache and the stat index.

@@ -1,0 +1,1 @@
+//! Plans, schedules, executes and commits actions.

@@ -1,0 +1,1 @@
+//! Trains and predicts: native baselines, and the client of the libtorch worker.

@@ -1,0 +1,1 @@
+//! Runs declared commands as isolated processes.

@@ -1,0 +1,1 @@
+//! Sources and SQL to tables, through DataFusion.

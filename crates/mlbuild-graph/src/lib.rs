@@ -1,0 +1,1 @@
+//! The resolved target graph and selections over it.

@@ -1,0 +1,1 @@
+//! Runs, artifacts, edges and metrics in SQLite.

@@ -1,0 +1,1 @@
+//! Labels, mlbuild.toml and SQL discovery, parsed to typed declarations with spans.

@@ -1,1 +1,159 @@
-//! The content-addressed store, the action cache and the stat index.
+//! The content-addressed store, the action cache and the stat index: what a project keeps in `.mlbuild/cache`.
+//!
+//! Everything here can be lost without losing truth: an object is named by the digest of its bytes, a result carries a
+//! checksum and the description that its key digests, and the stat index is only a memory of digests. So a reader
+//! believes nothing it can check cheaply, and what does not check out is a *miss*, never an error and never an answer.
+//!
+//! Invariants:
+//! - A name appears only when its content is whole: temporary file in `tmp/`, sync, rename.
+//! - Objects come before the result that names them.
+//! - Opening and reading write nothing, so a read-only project works as far as it can.
+//! - One process builds at a time ([`Cache::lock`]); readers never wait.
+//!
+//! `spec/cache-layout.md` fixes the layout. Absent here: labels, keys' meaning, lineage, decisions about staleness.
+//!
+//! ```
+//! # let dir = tempfile::tempdir()?;
+//! use mlbuild_cache::Cache;
+//!
+//! let cache = Cache::open(&dir.path().join("cache"))?;
+//! let digest = cache.put_bytes(b"id\n1\n")?;
+//! assert_eq!(cache.read(&digest)?, b"id\n1\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod index;
+mod lock;
+mod objects;
+mod results;
+mod scratch;
+mod swap;
+mod tree;
+mod wire;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+pub use error::CacheError;
+pub use index::{FileDigest, Looks, StatIndex};
+pub use lock::{Holder, ProjectLock};
+pub use objects::Batch;
+pub use scratch::Scratch;
+pub use tree::{Destination, MaterializeMode};
+
+use error::At;
+
+/// The version of the layout that this crate reads and writes.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// One project's cache folder.
+#[derive(Debug)]
+pub struct Cache {
+    root: PathBuf,
+    /// Set once this process made sure that the folder exists and says its version.
+    writable: OnceLock<()>,
+}
+
+impl Cache {
+    /// Opens the cache at `root` (`.mlbuild/cache`). Writes nothing: a folder that does not exist is an empty cache,
+    /// and is made by the first write.
+    ///
+    /// # Errors
+    /// [`CacheError::NewerVersion`] if a newer mlbuild made it; I/O errors other than absence.
+    pub fn open(root: &Path) -> Result<Self, CacheError> {
+        let cache = Self {
+            root: root.to_owned(),
+            writable: OnceLock::new(),
+        };
+        cache.check_version()?;
+        Ok(cache)
+    }
+
+    /// The cache's folder, as it was opened.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the stat index belongs, for [`StatIndex::load`].
+    pub fn stat_index_path(&self) -> PathBuf {
+        self.root.join("stat-index")
+    }
+
+    fn version_path(&self) -> PathBuf {
+        self.root.join("version")
+    }
+
+    /// Whether the folder already says its version.
+    fn check_version(&self) -> Result<bool, CacheError> {
+        let path = self.version_path();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error).at("read", &path),
+        };
+        match text.trim().parse() {
+            Ok(LAYOUT_VERSION) => Ok(true),
+            Ok(found) => Err(CacheError::NewerVersion {
+                path: self.root.clone(),
+                found,
+            }),
+            Err(_) => Err(CacheError::NotACache { path }),
+        }
+    }
+
+    /// Makes the folder and its version file; every write calls this first.
+    fn ensure(&self) -> Result<(), CacheError> {
+        if self.writable.get().is_some() {
+            return Ok(());
+        }
+        let tmp = self.tmp();
+        fs::create_dir_all(&tmp).at("make the folder", &tmp)?;
+        if !self.check_version()? {
+            let aside = self.temporary_name();
+            fs::write(&aside, format!("{LAYOUT_VERSION}\n")).at("write", &aside)?;
+            let path = self.version_path();
+            fs::rename(&aside, &path).at("make", &path)?;
+        }
+        let _ = self.writable.set(());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opening_and_reading_an_absent_cache_writes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&dir.path().join("cache")).unwrap();
+        let digest = mlbuild_digest::Digest::of(b"never put");
+        assert!(!cache.contains(&digest, 9));
+        assert!(cache.last_keys("data:a").is_empty());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_newer_layout_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("version"), "2\n").unwrap();
+        let error = Cache::open(dir.path()).unwrap_err();
+        assert!(
+            matches!(error, CacheError::NewerVersion { found: 2, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_foreign_version_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("version"), "mine!").unwrap();
+        assert!(matches!(
+            Cache::open(dir.path()),
+            Err(CacheError::NotACache { .. })
+        ));
+    }
+}

@@ -1,0 +1,339 @@
+//! The CAS: `objects/ab/cdef...`, each file named by the BLAKE3 of its bytes, read-only, never changed.
+//!
+//! An object is published by temporary file, sync of its bytes, rename. The bytes are synced because a name with the
+//! right size but without its bytes is the one damage that a lookup cannot see; folders are synced once a [`Batch`],
+//! because a lost name is only a miss.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use mlbuild_digest::{Digest, Hasher};
+
+use crate::error::At;
+use crate::{Cache, CacheError};
+
+/// Objects published together; [`Batch::finish`] syncs each folder once.
+#[derive(Debug)]
+#[must_use = "folders are synced by `finish`"]
+pub struct Batch<'a> {
+    cache: &'a Cache,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Cache {
+    /// Where the object `digest` is, if it is there.
+    pub fn object_path(&self, digest: &Digest) -> PathBuf {
+        let name = digest.to_string();
+        let (folder, rest) = name.split_at(2);
+        self.root.join("objects").join(folder).join(rest)
+    }
+
+    /// Whether the object is there and has its size; its bytes are not read.
+    pub fn contains(&self, digest: &Digest, size_bytes: u64) -> bool {
+        self.object_path(digest)
+            .symlink_metadata()
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() == size_bytes)
+    }
+
+    /// Stores bytes.
+    ///
+    /// # Errors
+    /// Those of writing; nothing half-written is left under an object's name.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest, CacheError> {
+        let mut batch = self.batch()?;
+        let digest = batch.put_bytes(bytes)?;
+        batch.finish()?;
+        Ok(digest)
+    }
+
+    /// Stores a copy of a file and returns the digest and size in bytes of what was stored, whatever happens to the
+    /// file meanwhile. Shares blocks where the file system can.
+    ///
+    /// # Errors
+    /// Those of reading the file and writing the copy.
+    pub fn put_file(&self, path: &Path) -> Result<(Digest, u64), CacheError> {
+        let mut batch = self.batch()?;
+        let stored = batch.put_file(path)?;
+        batch.finish()?;
+        Ok(stored)
+    }
+
+    /// Starts a batch.
+    ///
+    /// # Errors
+    /// Those of making the cache's folder.
+    pub fn batch(&self) -> Result<Batch<'_>, CacheError> {
+        self.ensure()?;
+        Ok(Batch {
+            cache: self,
+            folders: BTreeSet::new(),
+        })
+    }
+
+    /// Reads a whole object and verifies it.
+    ///
+    /// # Errors
+    /// [`CacheError::BadObject`] if it is missing or its bytes are not those of its name; it is then out of the way.
+    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, CacheError> {
+        let path = self.object_path(digest);
+        match fs::read(&path) {
+            Ok(bytes) if Digest::of(&bytes) == *digest => Ok(bytes),
+            Ok(_) => {
+                self.quarantine(&path);
+                Err(CacheError::BadObject { digest: *digest })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(CacheError::BadObject { digest: *digest })
+            }
+            Err(error) => Err(error).at("read", &path),
+        }
+    }
+
+    /// Digests an object again. A damaged one goes to `quarantine/`, so that it is remade and never served.
+    ///
+    /// # Errors
+    /// Those of reading it, other than absence.
+    pub fn verify(&self, digest: &Digest) -> Result<bool, CacheError> {
+        let path = self.object_path(digest);
+        match Hasher::new()
+            .update_file(&path)
+            .map(|hasher| hasher.finish())
+        {
+            Ok(found) if found == *digest => Ok(true),
+            Ok(_) => {
+                self.quarantine(&path);
+                Ok(false)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).at("read", &path),
+        }
+    }
+
+    /// Moves a bad file out of the way, or leaves it where the cache is read-only: it is a miss either way.
+    pub(crate) fn quarantine(&self, path: &Path) {
+        let folder = self.root.join("quarantine");
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if fs::create_dir_all(&folder).is_ok() {
+            let _ = fs::rename(
+                path,
+                folder.join(format!("{name}.{}", crate::scratch::unique())),
+            );
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// As [`Cache::put_bytes`].
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn put_bytes(&mut self, bytes: &[u8]) -> Result<Digest, CacheError> {
+        let digest = Digest::of(bytes);
+        if !self.cache.contains(&digest, bytes.len() as u64) {
+            let aside = self.cache.temporary_name();
+            let written = write_new(&aside, bytes).at("write", &aside);
+            self.publish_or_remove(&aside, &digest, written)?;
+        }
+        Ok(digest)
+    }
+
+    /// As [`Cache::put_file`].
+    ///
+    /// # Errors
+    /// Those of reading the file and writing the copy.
+    pub fn put_file(&mut self, path: &Path) -> Result<(Digest, u64), CacheError> {
+        let aside = self.cache.temporary_name();
+        // The digest is taken of the copy, so that it is of the bytes stored even if the file changes meanwhile.
+        let stored = fs::copy(path, &aside)
+            .at("copy", path)
+            .and_then(|_| self.adopt_file(&aside));
+        if stored.is_err() {
+            let _ = fs::remove_file(&aside);
+        }
+        stored
+    }
+
+    /// Moves a file of ours into the cache, without a copy where it is on the same file system. Nobody may hold it
+    /// open for writing. Returns its digest and size in bytes.
+    ///
+    /// # Errors
+    /// Those of reading and moving it.
+    pub fn adopt_file(&mut self, path: &Path) -> Result<(Digest, u64), CacheError> {
+        let metadata = path.symlink_metadata().at("look at", path)?;
+        if metadata.nlink() > 1 {
+            // Somebody else has a name for these bytes and could change them.
+            return self.put_file(path);
+        }
+        // A program may have left its output without read permission for us, or longer than it said.
+        fs::set_permissions(path, Permissions::from_mode(0o444)).at("make read-only", path)?;
+        let mut hasher = Hasher::new();
+        let digest = hasher.update_file(path).at("read", path)?.finish();
+        let size_bytes = metadata.len();
+        if self.cache.contains(&digest, size_bytes) {
+            fs::remove_file(path).at("remove", path)?;
+            return Ok((digest, size_bytes));
+        }
+        let synced = File::open(path)
+            .and_then(|file| file.sync_data())
+            .at("sync", path);
+        match synced.and_then(|()| self.publish(path, &digest)) {
+            Err(CacheError::Io { source, .. })
+                if source.kind() == io::ErrorKind::CrossesDevices
+                    && !path.starts_with(self.cache.tmp()) =>
+            {
+                self.put_file(path)
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok((digest, size_bytes)),
+        }
+    }
+
+    /// Syncs the folders that got new names.
+    ///
+    /// # Errors
+    /// Those of syncing.
+    pub fn finish(self) -> Result<(), CacheError> {
+        for folder in &self.folders {
+            sync_folder(folder)?;
+        }
+        Ok(())
+    }
+
+    fn publish_or_remove(
+        &mut self,
+        aside: &Path,
+        digest: &Digest,
+        written: Result<(), CacheError>,
+    ) -> Result<(), CacheError> {
+        let published = written.and_then(|()| self.publish(aside, digest));
+        if published.is_err() {
+            let _ = fs::remove_file(aside);
+        }
+        published
+    }
+
+    /// Gives synced bytes their name. Whoever publishes the same object at the same time publishes the same bytes.
+    fn publish(&mut self, aside: &Path, digest: &Digest) -> Result<(), CacheError> {
+        let path = self.cache.object_path(digest);
+        let folder = path.parent().expect("an object is in a folder").to_owned();
+        if !folder.is_dir() {
+            fs::create_dir_all(&folder).at("make the folder", &folder)?;
+            self.folders.insert(self.cache.root.join("objects"));
+        }
+        fs::rename(aside, &path).at("make", &path)?;
+        self.folders.insert(folder);
+        Ok(())
+    }
+}
+
+/// Writes a new read-only file and syncs it.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).open(path)?;
+    file.write_all(bytes)?;
+    file.set_permissions(Permissions::from_mode(0o444))?;
+    file.sync_data()
+}
+
+fn sync_folder(path: &Path) -> Result<(), CacheError> {
+    match File::open(path).and_then(|folder| folder.sync_all()) {
+        // Some network file systems cannot sync a folder, and do not need it.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        answer => answer.at("sync", path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&dir.path().join("cache")).unwrap();
+        (dir, cache)
+    }
+
+    #[test]
+    fn bytes_files_and_moved_files_are_one_object() {
+        let (dir, cache) = cache();
+        let digest = cache.put_bytes(b"same").unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "same").unwrap();
+        assert_eq!(cache.put_file(&file).unwrap(), (digest, 4));
+        assert!(file.exists(), "a copy leaves the original");
+
+        let mut batch = cache.batch().unwrap();
+        assert_eq!(batch.adopt_file(&file).unwrap(), (digest, 4));
+        batch.finish().unwrap();
+        assert!(!file.exists(), "a move does not");
+        assert_eq!(cache.read(&digest).unwrap(), b"same");
+        let mode = cache.object_path(&digest).metadata().unwrap().mode();
+        assert_eq!(mode & 0o777, 0o444);
+        assert_eq!(fs::read_dir(cache.tmp()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_with_a_second_name_is_copied() {
+        let (dir, cache) = cache();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        fs::write(&one, "v1").unwrap();
+        fs::hard_link(&one, &two).unwrap();
+        let mut batch = cache.batch().unwrap();
+        let (digest, _) = batch.adopt_file(&one).unwrap();
+        batch.finish().unwrap();
+        fs::write(&two, "v2").unwrap();
+        assert_eq!(cache.read(&digest).unwrap(), b"v1");
+    }
+
+    #[test]
+    fn a_truncated_object_is_absent_and_a_changed_one_is_never_served() {
+        let (_dir, cache) = cache();
+        let digest = cache.put_bytes(b"four").unwrap();
+        let path = cache.object_path(&digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "for").unwrap();
+        assert!(!cache.contains(&digest, 4));
+        assert_eq!(
+            cache.put_bytes(b"four").unwrap(),
+            digest,
+            "put again, it is whole again"
+        );
+        assert!(cache.contains(&digest, 4));
+
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "fouR").unwrap();
+        assert!(!cache.verify(&digest).unwrap());
+        assert!(!path.exists(), "moved to quarantine");
+        assert!(matches!(
+            cache.read(&digest),
+            Err(CacheError::BadObject { .. })
+        ));
+    }
+
+    #[test]
+    fn many_threads_publish_the_same_objects() {
+        let (_dir, cache) = cache();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for i in 0..20_u8 {
+                        let digest = cache.put_bytes(&[i; 100]).unwrap();
+                        assert_eq!(cache.read(&digest).unwrap(), [i; 100]);
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(cache.tmp()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_error_names_the_path_and_leaves_nothing() {
+        let (dir, cache) = cache();
+        let error = cache.put_file(&dir.path().join("absent")).unwrap_err();
+        assert_eq!(error.io_kind(), Some(io::ErrorKind::NotFound));
+        assert!(error.to_string().contains("absent"), "{error}");
+        assert_eq!(fs::read_dir(cache.tmp()).unwrap().count(), 0);
+    }
+}

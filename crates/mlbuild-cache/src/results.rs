@@ -1,0 +1,169 @@
+//! The action cache: `results/ab/cdef....json`, one file an action key, and what each target was last built as.
+//!
+//! A result file is believed only if its checksum fits, its description digests to the key it is filed under, and every
+//! object it names is there in its size. Anything else is a miss.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mlbuild_action::{ActionKey, ActionResult, Description};
+
+use crate::error::At;
+use crate::objects::write_new;
+use crate::{Cache, CacheError, wire};
+
+impl Cache {
+    /// What the action of this key yielded, if that is known and all of it is here.
+    ///
+    /// A damaged file is moved to `quarantine/`.
+    ///
+    /// # Errors
+    /// Those of reading, other than absence: they concern the file system, not the result.
+    pub fn lookup(&self, key: &ActionKey) -> Result<Option<ActionResult>, CacheError> {
+        let found = self.read_result(key)?;
+        Ok(found
+            .map(|(_, result)| result)
+            .filter(|result| self.has_all(result)))
+    }
+
+    /// The description of the action of this key, if it ever succeeded here.
+    ///
+    /// # Errors
+    /// As [`Cache::lookup`].
+    pub fn description(&self, key: &ActionKey) -> Result<Option<Description>, CacheError> {
+        Ok(self.read_result(key)?.map(|(description, _)| description))
+    }
+
+    /// Keeps a result under the key of its description, and returns the result that counts: the first writer wins, so
+    /// it may be an earlier one. Its objects must be in the cache already.
+    ///
+    /// # Errors
+    /// [`CacheError::BadObject`] if an object is not there; those of writing.
+    pub fn store(
+        &self,
+        description: &Description,
+        result: &ActionResult,
+    ) -> Result<ActionResult, CacheError> {
+        let missing =
+            |entry: &&mlbuild_action::TreeEntry| !self.contains(&entry.digest, entry.size_bytes);
+        if let Some(entry) = result.artifact.tree.entries().iter().find(missing) {
+            return Err(CacheError::BadObject {
+                digest: entry.digest,
+            });
+        }
+        self.ensure()?;
+        let key = description.key();
+        let path = self.result_path(&key);
+        let folder = path.parent().expect("a result is in a folder");
+        fs::create_dir_all(folder).at("make the folder", folder)?;
+
+        let aside = self.temporary_name();
+        let stored = write_new(&aside, &wire::encode_result(description, result))
+            .at("write", &aside)
+            .and_then(|()| self.publish_result(&aside, &path, &key));
+        let _ = fs::remove_file(&aside);
+        Ok(stored?.unwrap_or_else(|| result.clone()))
+    }
+
+    /// Links a written file to its name; the result already there if it is a hit.
+    fn publish_result(
+        &self,
+        aside: &Path,
+        path: &Path,
+        key: &ActionKey,
+    ) -> Result<Option<ActionResult>, CacheError> {
+        match fs::hard_link(aside, path) {
+            Ok(()) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let first = self.lookup(key)?;
+                if first.is_none() {
+                    // It lost its objects, or is damaged: ours takes its place.
+                    fs::rename(aside, path).at("make", path)?;
+                }
+                Ok(first)
+            }
+            // File systems without hard links: the last writer wins, with an interchangeable result.
+            Err(_) => fs::rename(aside, path).at("make", path).map(|()| None),
+        }
+    }
+
+    /// The stage keys of a target's last successful build, in stage order; empty if it is not known.
+    ///
+    /// For explanations only: nothing is built or skipped because of it.
+    pub fn last_keys(&self, target: &str) -> Vec<ActionKey> {
+        fs::read(self.last_path(target))
+            .ok()
+            .and_then(|bytes| wire::decode_last(&bytes, target))
+            .unwrap_or_default()
+    }
+
+    /// Remembers the stage keys of a target's successful build; writes nothing if they are known already.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn set_last_keys(&self, target: &str, keys: &[ActionKey]) -> Result<(), CacheError> {
+        if !keys.is_empty() && self.last_keys(target) == keys {
+            return Ok(());
+        }
+        self.ensure()?;
+        let path = self.last_path(target);
+        let folder = path.parent().expect("it is in a folder");
+        fs::create_dir_all(folder).at("make the folder", folder)?;
+        let aside = self.temporary_name();
+        fs::write(&aside, wire::encode_last(target, keys)).at("write", &aside)?;
+        fs::rename(&aside, &path).at("make", &path)
+    }
+
+    fn has_all(&self, result: &ActionResult) -> bool {
+        let mut entries = result.artifact.tree.entries().iter();
+        entries.all(|entry| self.contains(&entry.digest, entry.size_bytes))
+    }
+
+    fn read_result(
+        &self,
+        key: &ActionKey,
+    ) -> Result<Option<(Description, ActionResult)>, CacheError> {
+        let path = self.result_path(key);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).at("read", &path),
+        };
+        let decoded = wire::decode_result(&bytes).filter(|(found, _)| found.key() == *key);
+        if decoded.is_none() {
+            self.quarantine(&path);
+        }
+        Ok(decoded)
+    }
+
+    fn result_path(&self, key: &ActionKey) -> PathBuf {
+        let name = key.to_string();
+        let (folder, rest) = name.split_at(2);
+        self.root
+            .join("results")
+            .join(folder)
+            .join(format!("{rest}.json"))
+    }
+
+    fn last_path(&self, target: &str) -> PathBuf {
+        self.root
+            .join("last")
+            .join(format!("{}.json", file_name(target)))
+    }
+}
+
+/// A text as a file name: everything but ASCII letters, digits, `_` and `-` becomes `%` and two hexadecimal digits.
+fn file_name(text: &str) -> String {
+    let mut name = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Puts a finished file or folder in the place of an old one, so that a crash leaves the old or the new.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::CacheError;
+use crate::error::At;
+use crate::scratch::{is_stale, remove_all, unique};
+
+/// A name next to `destination`, on its file system: `.name.tmp-PID-N`.
+///
+/// What dead processes left there under such names is removed on the way.
+pub(crate) fn aside(destination: &Path) -> Result<PathBuf, CacheError> {
+    let parent = destination.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).at("make the folder", parent)?;
+    let prefix = prefix(destination);
+    for entry in fs::read_dir(parent).at("list", parent)?.flatten() {
+        let name = entry.file_name();
+        let suffix = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        if suffix.is_some_and(is_stale) {
+            remove_all(&entry.path());
+        }
+    }
+    loop {
+        let path = parent.join(format!("{prefix}{}", unique()));
+        if path.symlink_metadata().is_err() {
+            return Ok(path);
+        }
+    }
+}
+
+fn prefix(destination: &Path) -> String {
+    let name = destination
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    format!(".{name}.tmp-")
+}
+
+/// Moves `new` to `destination`; what was there before is removed afterwards.
+pub(crate) fn swap(new: &Path, destination: &Path) -> Result<(), CacheError> {
+    match destination.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() || new.is_dir() => {
+            exchange(new, destination).at("replace", destination)?;
+            remove_all(new);
+            Ok(())
+        }
+        // A file over a file, or nothing there yet: one rename.
+        _ => fs::rename(new, destination).at("make", destination),
+    }
+}
+
+/// Lets two existing paths change places.
+fn exchange(new: &Path, old: &Path) -> io::Result<()> {
+    match exchange_atomically(new, old) {
+        Err(error) if is_unsupported(&error) => exchange_by_renames(new, old),
+        answer => answer,
+    }
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOSYS | libc::EINVAL | libc::ENOTSUP)
+    )
+}
+
+#[cfg(target_os = "linux")]
+fn exchange_atomically(new: &Path, old: &Path) -> io::Result<()> {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+
+    let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes());
+    let (new, old) = (c_path(new)?, c_path(old)?);
+    // SAFETY: both paths are null-terminated strings that outlive the call.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            libc::AT_FDCWD,
+            new.as_ptr(),
+            libc::AT_FDCWD,
+            old.as_ptr(),
+            libc::RENAME_EXCHANGE,
+        )
+    };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange_atomically(_new: &Path, _old: &Path) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+/// Three renames, for file systems that cannot exchange. A crash between the first two leaves `old` missing; the next
+/// build sees that and restores it from the cache.
+fn exchange_by_renames(new: &Path, old: &Path) -> io::Result<()> {
+    let mut third = new.as_os_str().to_owned();
+    third.push("-old");
+    let third = PathBuf::from(third);
+    fs::rename(old, &third)?;
+    if let Err(error) = fs::rename(new, old) {
+        fs::rename(&third, old)?;
+        return Err(error);
+    }
+    fs::rename(&third, new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_exchanging_leave_the_same() {
+        for exchange in [exchange_by_renames, super::exchange] {
+            let dir = tempfile::tempdir().unwrap();
+            let (new, old) = (dir.path().join("new"), dir.path().join("old"));
+            fs::create_dir(&new).unwrap();
+            fs::write(new.join("a"), "new").unwrap();
+            fs::write(&old, "old").unwrap();
+            exchange(&new, &old).unwrap();
+            assert_eq!(fs::read_to_string(old.join("a")).unwrap(), "new");
+            assert_eq!(fs::read_to_string(&new).unwrap(), "old");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        }
+    }
+
+    #[test]
+    fn leftovers_of_dead_processes_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(".recs.tmp-4194304999-0");
+        let other = dir.path().join(".other.tmp-4194304999-0");
+        fs::create_dir(&left).unwrap();
+        fs::write(&other, "").unwrap();
+        aside(&dir.path().join("recs")).unwrap();
+        assert!(!left.exists());
+        assert!(other.exists(), "another destination's is not looked at");
+    }
+}

@@ -1,0 +1,253 @@
+//! Trees: ingest (a folder of ours to the CAS) and materialize (the CAS to files).
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use mlbuild_action::{Tree, TreeEntry};
+
+use crate::error::At;
+use crate::scratch::remove_all;
+use crate::swap::{aside, swap};
+use crate::{Cache, CacheError, StatIndex};
+
+/// How files come out of the CAS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MaterializeMode {
+    /// Files of the reader's own, writable: shares blocks where the file system can, else copies.
+    Copy,
+    /// Read-only hard links to the objects: free, and only for readers that are ours, because who writes through one
+    /// damages the object. An executable file, or one that cannot be linked, is copied.
+    Link,
+}
+
+/// Where a tree goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Destination<'a> {
+    /// A folder with the tree's files under their paths.
+    Folder(&'a Path),
+    /// The tree's only file, under this name.
+    File(&'a Path),
+}
+
+impl<'a> Destination<'a> {
+    /// The file or folder to be.
+    pub fn path(&self) -> &'a Path {
+        match self {
+            Self::Folder(path) | Self::File(path) => path,
+        }
+    }
+}
+
+impl Cache {
+    /// Moves all files of a folder of ours into the cache. Folders without files leave no trace.
+    ///
+    /// # Errors
+    /// [`CacheError::NotAFile`] at a symbolic link, pipe, socket or device, [`CacheError::NotUtf8`] at such a name; both
+    /// are found before anything is moved. Else those of reading and moving.
+    pub fn ingest_folder(&self, folder: &Path) -> Result<Tree, CacheError> {
+        let mut files = Vec::new();
+        walk(folder, "", &mut files)?;
+        let mut batch = self.batch()?;
+        let mut entries = Vec::with_capacity(files.len());
+        for Found {
+            name,
+            path,
+            executable,
+        } in files
+        {
+            let (digest, size_bytes) = batch.adopt_file(&path)?;
+            entries.push(TreeEntry {
+                path: name,
+                digest,
+                size_bytes,
+                executable,
+            });
+        }
+        batch.finish()?;
+        Ok(Tree::new(entries))
+    }
+
+    /// Puts a tree's files in place. What was there before stays until the new is complete, then goes at once: a crash
+    /// at any point leaves the old or the new.
+    ///
+    /// # Errors
+    /// [`CacheError::BadObject`] if an object is gone, [`CacheError::NotOneFile`], those of writing. The old content
+    /// then stands.
+    pub fn materialize(
+        &self,
+        tree: &Tree,
+        to: Destination<'_>,
+        mode: MaterializeMode,
+    ) -> Result<(), CacheError> {
+        let aside = aside(to.path())?;
+        let result = self
+            .build_aside(tree, to, mode, &aside)
+            .and_then(|()| swap(&aside, to.path()));
+        if result.is_err() {
+            remove_all(&aside);
+        }
+        result
+    }
+
+    fn build_aside(
+        &self,
+        tree: &Tree,
+        to: Destination<'_>,
+        mode: MaterializeMode,
+        aside: &Path,
+    ) -> Result<(), CacheError> {
+        match to {
+            Destination::File(path) => self.take_out(only_file(tree, path)?, aside, mode),
+            Destination::Folder(_) => {
+                fs::create_dir(aside).at("make the folder", aside)?;
+                for entry in tree.entries() {
+                    let path = aside.join(&entry.path);
+                    let parent = path.parent().expect("a file is in a folder");
+                    fs::create_dir_all(parent).at("make the folder", parent)?;
+                    self.take_out(entry, &path, mode)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take_out(
+        &self,
+        entry: &TreeEntry,
+        path: &Path,
+        mode: MaterializeMode,
+    ) -> Result<(), CacheError> {
+        if !self.contains(&entry.digest, entry.size_bytes) {
+            return Err(CacheError::BadObject {
+                digest: entry.digest,
+            });
+        }
+        let object = self.object_path(&entry.digest);
+        let linkable = mode == MaterializeMode::Link && !entry.executable;
+        if linkable && fs::hard_link(&object, path).is_ok() {
+            return Ok(());
+        }
+        // `copy` lets the kernel share the blocks where the file system can.
+        fs::copy(&object, path).at("write", path)?;
+        let permissions = match (mode, entry.executable) {
+            (MaterializeMode::Copy, false) => 0o644,
+            (MaterializeMode::Copy, true) => 0o755,
+            (MaterializeMode::Link, false) => 0o444,
+            (MaterializeMode::Link, true) => 0o555,
+        };
+        fs::set_permissions(path, Permissions::from_mode(permissions)).at("set the mode of", path)
+    }
+
+    /// Whether exactly this tree already stands at `to`: no file more, none less, none other. Unchanged files are not
+    /// read: their digests come from the stat index.
+    ///
+    /// What cannot be looked at, and what is outside the index's project, does not stand there.
+    pub fn is_materialized(&self, tree: &Tree, to: Destination<'_>, index: &mut StatIndex) -> bool {
+        let stands = |index: &mut StatIndex, entry: &TreeEntry, path: &Path| {
+            index.digest_path(path).is_some_and(|file| {
+                file.digest == entry.digest && file.executable == entry.executable
+            })
+        };
+        match to {
+            Destination::File(path) => {
+                only_file(tree, path).is_ok_and(|entry| stands(index, entry, path))
+            }
+            Destination::Folder(folder) => {
+                let mut found = Vec::new();
+                folder.is_dir()
+                    && walk(folder, "", &mut found).is_ok()
+                    && found.len() == tree.entries().len()
+                    && tree
+                        .entries()
+                        .iter()
+                        .all(|entry| stands(index, entry, &folder.join(&entry.path)))
+            }
+        }
+    }
+
+    /// Materializes writable copies unless they already stand there, and remembers their digests, so that the next
+    /// look reads nothing. Returns whether anything was written.
+    ///
+    /// # Errors
+    /// Those of [`Cache::materialize`].
+    pub fn publish(
+        &self,
+        tree: &Tree,
+        to: Destination<'_>,
+        index: &mut StatIndex,
+    ) -> Result<bool, CacheError> {
+        if self.is_materialized(tree, to, index) {
+            return Ok(false);
+        }
+        self.materialize(tree, to, MaterializeMode::Copy)?;
+        for entry in tree.entries() {
+            match to {
+                Destination::File(path) => index.remember(path, entry),
+                Destination::Folder(folder) => index.remember(&folder.join(&entry.path), entry),
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn only_file<'t>(tree: &'t Tree, path: &Path) -> Result<&'t TreeEntry, CacheError> {
+    match tree.entries() {
+        [entry] => Ok(entry),
+        entries => Err(CacheError::NotOneFile {
+            path: path.to_owned(),
+            files: entries.len(),
+        }),
+    }
+}
+
+/// A regular file in a folder.
+struct Found {
+    /// Path in the folder, with `/`.
+    name: String,
+    path: PathBuf,
+    executable: bool,
+}
+
+fn walk(folder: &Path, prefix: &str, found: &mut Vec<Found>) -> Result<(), CacheError> {
+    for entry in fs::read_dir(folder).at("list", folder)? {
+        let entry = entry.at("list", folder)?;
+        let path = entry.path();
+        let Ok(name) = entry.file_name().into_string() else {
+            return Err(CacheError::NotUtf8 { path });
+        };
+        let name = format!("{prefix}{name}");
+        let kind = entry.file_type().at("look at", &path)?;
+        if kind.is_dir() {
+            walk(&path, &format!("{name}/"), found)?;
+        } else if kind.is_file() {
+            let mode = entry.metadata().at("look at", &path)?.permissions().mode();
+            let executable = mode & 0o100 != 0;
+            found.push(Found {
+                name,
+                path,
+                executable,
+            });
+        } else {
+            let kind = kind_name(kind);
+            return Err(CacheError::NotAFile { path, kind });
+        }
+    }
+    Ok(())
+}
+
+fn kind_name(kind: fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! The JSON of result files and of `last/`, version 1. `spec/cache-layout.md` describes it, golden files fix it.
+//!
+//! A result file is two lines. The first says format, version and the BLAKE3 of the second; the second is the result.
+//! Both are checked byte by byte, so no damage reads as another result. Paths are checked too: a tree that leaves its
+//! folder is damage.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mlbuild_action::{
+    ActionKey, ActionResult, Artifact, Column, Description, Table, Tree, TreeEntry,
+};
+use mlbuild_digest::Digest;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireResult {
+    key: String,
+    description: BTreeMap<String, String>,
+    files: Vec<WireFile>,
+    table: Option<WireTable>,
+    metrics: BTreeMap<String, WireFigure>,
+    warnings: Vec<String>,
+    duration_micros: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireFile {
+    path: String,
+    digest: String,
+    size_bytes: u64,
+    executable: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireTable {
+    rows: u64,
+    columns: Vec<WireColumn>,
+    key: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireColumn {
+    name: String,
+    data_type: String,
+    digest: String,
+}
+
+/// JSON has no NaN and no infinities: they are written as texts.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WireFigure {
+    Finite(f64),
+    Other(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireLast {
+    version: u32,
+    target: String,
+    keys: Vec<String>,
+}
+
+pub(crate) fn encode_result(description: &Description, result: &ActionResult) -> Vec<u8> {
+    let ActionResult {
+        artifact,
+        metrics,
+        warnings,
+        duration,
+    } = result;
+    let wire = WireResult {
+        key: description.key().to_string(),
+        description: description.parts().clone(),
+        files: artifact.tree.entries().iter().map(WireFile::from).collect(),
+        table: artifact.table.as_ref().map(WireTable::from),
+        metrics: metrics
+            .iter()
+            .map(|(name, value)| (name.clone(), WireFigure::from(*value)))
+            .collect(),
+        warnings: warnings.clone(),
+        duration_micros: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+    };
+    let body = serde_json::to_string(&wire).expect("texts and numbers are JSON");
+    format!("{}\n{body}\n", header(&body)).into_bytes()
+}
+
+/// `None` if the bytes are not exactly what [`encode_result`] gave.
+pub(crate) fn decode_result(bytes: &[u8]) -> Option<(Description, ActionResult)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (found, body) = text.strip_suffix('\n')?.split_once('\n')?;
+    if found != header(body) {
+        return None;
+    }
+    let WireResult {
+        key,
+        description,
+        files,
+        table,
+        metrics,
+        warnings,
+        duration_micros,
+    } = serde_json::from_str(body).ok()?;
+    let description = Description::from_parts(description);
+    if description.key().to_string() != key {
+        return None;
+    }
+    let figures = metrics
+        .into_iter()
+        .map(|(name, value)| Some((name, value.parse()?)))
+        .collect::<Option<_>>()?;
+    let result = ActionResult {
+        artifact: Artifact {
+            tree: parse_tree(files)?,
+            table: match table {
+                None => None,
+                Some(table) => Some(table.parse()?),
+            },
+        },
+        metrics: figures,
+        warnings,
+        duration: Duration::from_micros(duration_micros),
+    };
+    Some((description, result))
+}
+
+fn header(body: &str) -> String {
+    let digest = Digest::of(body.as_bytes());
+    format!(r#"{{"format":"mlbuild action result","version":1,"blake3":"{digest}"}}"#)
+}
+
+fn parse_tree(files: Vec<WireFile>) -> Option<Tree> {
+    let paths_rise = files.is_sorted_by(|a, b| a.path < b.path);
+    let paths_stay = files.iter().all(|file| stays_inside(&file.path));
+    if !paths_rise || !paths_stay {
+        return None;
+    }
+    let entries = files
+        .into_iter()
+        .map(WireFile::parse)
+        .collect::<Option<_>>()?;
+    Some(Tree::new(entries))
+}
+
+fn stays_inside(path: &str) -> bool {
+    path.split('/')
+        .all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
+}
+
+impl From<&TreeEntry> for WireFile {
+    fn from(entry: &TreeEntry) -> Self {
+        let TreeEntry {
+            path,
+            digest,
+            size_bytes,
+            executable,
+        } = entry;
+        Self {
+            path: path.clone(),
+            digest: digest.to_string(),
+            size_bytes: *size_bytes,
+            executable: *executable,
+        }
+    }
+}
+
+impl WireFile {
+    fn parse(self) -> Option<TreeEntry> {
+        Some(TreeEntry {
+            path: self.path,
+            digest: self.digest.parse().ok()?,
+            size_bytes: self.size_bytes,
+            executable: self.executable,
+        })
+    }
+}
+
+impl From<&Table> for WireTable {
+    fn from(table: &Table) -> Self {
+        let Table { rows, columns, key } = table;
+        let column = |Column {
+                          name,
+                          data_type,
+                          digest,
+                      }: &Column| WireColumn {
+            name: name.clone(),
+            data_type: data_type.clone(),
+            digest: digest.to_string(),
+        };
+        Self {
+            rows: *rows,
+            columns: columns.iter().map(column).collect(),
+            key: key.clone(),
+        }
+    }
+}
+
+impl WireTable {
+    fn parse(self) -> Option<Table> {
+        let column = |WireColumn {
+                          name,
+                          data_type,
+                          digest,
+                      }| {
+            Some(Column {
+                name,
+                data_type,
+                digest: digest.parse().ok()?,
+            })
+        };
+        Some(Table {
+            rows: self.rows,
+            columns: self
+                .columns
+                .into_iter()
+                .map(column)
+                .collect::<Option<_>>()?,
+            key: self.key,
+        })
+    }
+}
+
+impl From<f64> for WireFigure {
+    fn from(value: f64) -> Self {
+        if value.is_finite() {
+            Self::Finite(value)
+        } else {
+            Self::Other(value.to_string())
+        }
+    }
+}
+
+impl WireFigure {
+    fn parse(self) -> Option<f64> {
+        match self {
+            Self::Finite(value) => Some(value),
+            Self::Other(text) => text.parse().ok(),
+        }
+    }
+}
+
+pub(crate) fn encode_last(target: &str, keys: &[ActionKey]) -> Vec<u8> {
+    let wire = WireLast {
+        version: 1,
+        target: target.to_owned(),
+        keys: keys.iter().map(ToString::to_string).collect(),
+    };
+    serde_json::to_vec(&wire).expect("texts and numbers are JSON")
+}
+
+pub(crate) fn decode_last(bytes: &[u8], target: &str) -> Option<Vec<ActionKey>> {
+    let wire: WireLast = serde_json::from_slice(bytes).ok()?;
+    if wire.version != 1 || wire.target != target {
+        return None;
+    }
+    wire.keys.iter().map(|key| key.parse().ok()).collect()
+}

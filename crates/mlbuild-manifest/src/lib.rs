@@ -1,1 +1,32 @@
-//! Labels, mlbuild.toml and SQL discovery, parsed to typed declarations with spans.
+//! The manifest: `mlbuild.toml` and the SQL files found by folder, as typed declarations with spans.
+//!
+//! [`parse`] reads texts, never files, and does not stop at the first mistake: it returns what could be understood *and*
+//! a [`Diagnostic`](mlbuild_action::Diagnostic) a mistake, each at the key or value that is wrong. `spec/manifest.md`
+//! is the language; every key of it is named in one place here, `keys.rs`.
+//!
+//! Invariants: a [`Declaration`] has one definition, allowed for its kind, with every default filled in; every path in
+//! it stays inside the project; labels in it are well formed, but whether they name a target is for the graph to say.
+//!
+//! Absent here: I/O, the meaning of SQL, relations between targets.
+
+mod architecture;
+mod checks;
+mod declaration;
+mod definition;
+mod keys;
+mod label;
+mod nearest;
+mod parse;
+mod quantity;
+mod reader;
+
+pub use architecture::{ARCHITECTURES, Architecture, ParamRange, Parameter};
+pub use declaration::{
+    CheckDeclaration, CheckDefinition, CommandDefinition, Declaration, Definition,
+    EvaluateDefinition, GateBound, GateDeclaration, Ingestion, Manifest, PathDefinition,
+    PredictDefinition, Project, Resources, Rule, SourceText, Spanned, SqlDefinition, SqlText,
+    TrainDefinition,
+};
+pub use label::{BadLabel, BadPath, Kind, Label, ProjectPath, is_name};
+pub use nearest::{list, nearest};
+pub use parse::{MANIFEST_FILE, SQL_FOLDERS, parse};

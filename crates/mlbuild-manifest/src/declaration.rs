@@ -1,0 +1,363 @@
+//! What a manifest declares.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, Range};
+use std::time::Duration;
+
+use mlbuild_action::{CheckRule, CommandLine, Format, Metric, PinnedDigest, SourceSpan, Value};
+
+use crate::{Kind, Label, ProjectPath};
+
+/// A text file of the project.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceText {
+    /// The file, relative to the project's root, with `/`.
+    pub path: String,
+    /// What it holds.
+    pub text: String,
+}
+
+/// A value with the bytes of `mlbuild.toml` in which it is written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub range: Range<usize>,
+}
+
+impl<T> Deref for Spanned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// Everything that a project declares.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Manifest {
+    /// The manifest's file: what the ranges of [`Spanned`] values are about.
+    pub file: String,
+    /// The project.
+    pub project: Project,
+    /// The targets, sorted by label.
+    pub targets: Vec<Declaration>,
+    /// Targets whose declaration could not be understood: not in `targets`, and already complained about.
+    pub broken: BTreeSet<Label>,
+}
+
+/// The project itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+}
+
+/// One target.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Declaration {
+    /// Its name.
+    pub label: Label,
+    /// Where it is declared: its table in the manifest, else its SQL file.
+    pub declared_at: SourceSpan,
+    /// What it is.
+    pub description: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Words to select it by, sorted, each once.
+    pub tags: Vec<String>,
+    /// What it needs while it is made.
+    pub resources: Resources,
+    /// Columns that identify a row of its table; empty if it declares none.
+    pub key: Vec<String>,
+    /// What must hold for its table.
+    pub checks: Vec<CheckDeclaration>,
+    /// How it is made.
+    pub definition: Definition,
+}
+
+/// What a target needs while it is made; `None` leaves it to the rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Resources {
+    /// CPU cores, at least 1.
+    pub cpus: Option<u32>,
+    /// GPUs.
+    pub gpus: Option<u32>,
+    /// Memory.
+    pub memory_bytes: Option<u64>,
+}
+
+/// How a target is made, without the particulars.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Rule {
+    /// Files of the project.
+    Path,
+    /// A query.
+    Sql,
+    /// A process.
+    Command,
+    /// A model, fitted.
+    Train,
+    /// A model, applied.
+    Predict,
+    /// A report.
+    Evaluate,
+}
+
+impl Rule {
+    /// Every rule, in the order in which diagnostics list them.
+    pub const ALL: [Self; 6] = [
+        Self::Path,
+        Self::Sql,
+        Self::Command,
+        Self::Train,
+        Self::Predict,
+        Self::Evaluate,
+    ];
+
+    /// The rule's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Sql => "sql",
+            Self::Command => "command",
+            Self::Train => "train",
+            Self::Predict => "predict",
+            Self::Evaluate => "evaluate",
+        }
+    }
+
+    /// The key whose presence in a target's table says that this is its rule.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Evaluate => "predictions",
+            _ => self.as_str(),
+        }
+    }
+
+    /// The kinds that can be made so.
+    pub const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Path | Self::Predict => &[Kind::Data],
+            Self::Sql => &[Kind::Data, Kind::Features],
+            Self::Command => &Kind::ALL,
+            Self::Train => &[Kind::Model],
+            Self::Evaluate => &[Kind::Report],
+        }
+    }
+}
+
+/// How a target is made.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Definition {
+    /// From files of the project.
+    Path(PathDefinition),
+    /// By a query.
+    Sql(SqlDefinition),
+    /// By a process.
+    Command(CommandDefinition),
+    /// By fitting a model.
+    Train(TrainDefinition),
+    /// By applying a model.
+    Predict(PredictDefinition),
+    /// By measuring predictions.
+    Evaluate(EvaluateDefinition),
+}
+
+impl Definition {
+    /// The rule.
+    pub const fn rule(&self) -> Rule {
+        match self {
+            Self::Path(_) => Rule::Path,
+            Self::Sql(_) => Rule::Sql,
+            Self::Command(_) => Rule::Command,
+            Self::Train(_) => Rule::Train,
+            Self::Predict(_) => Rule::Predict,
+            Self::Evaluate(_) => Rule::Evaluate,
+        }
+    }
+}
+
+/// How files are read.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ingestion {
+    /// Their format; `Files` keeps them as they are.
+    pub format: Format,
+    /// Declared column types.
+    pub types: BTreeMap<String, String>,
+    /// Name of a column to add in front that holds each row's number.
+    pub row_number: Option<String>,
+}
+
+/// Rule `path`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PathDefinition {
+    /// Files, folders or globs; at least one.
+    pub patterns: Vec<Spanned<ProjectPath>>,
+    /// How they are read.
+    pub ingestion: Ingestion,
+}
+
+/// A query's text, and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SqlText {
+    /// The file: an SQL file, or the manifest.
+    pub file: String,
+    /// Blanks in place of what stands before the query in the file, then the query. So ranges of bytes, lines and
+    /// columns in it are also those in the file, whoever finds them.
+    pub source: String,
+    /// Where the query begins in `source`.
+    pub start: usize,
+    /// Set for a string in the manifest that has escapes in it, whose inside therefore has no exact place: the whole
+    /// string.
+    pub whole: Option<Range<usize>>,
+}
+
+impl SqlText {
+    /// The query.
+    pub fn text(&self) -> &str {
+        &self.source[self.start..]
+    }
+
+    /// Where bytes of [`text`](Self::text) stand in the file.
+    pub fn locate(&self, range: Range<usize>) -> Range<usize> {
+        match &self.whole {
+            Some(whole) => whole.clone(),
+            None => self.start + range.start..self.start + range.end,
+        }
+    }
+}
+
+/// Rule `sql`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SqlDefinition {
+    /// The query.
+    pub sql: SqlText,
+    /// Values for its parameters; the ranges are those of the parameters' names.
+    pub params: BTreeMap<String, Spanned<Value>>,
+}
+
+/// Rule `command`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CommandDefinition {
+    /// What is run.
+    pub line: Spanned<CommandLine>,
+    /// Files of the project that it reads.
+    pub srcs: Vec<Spanned<ProjectPath>>,
+    /// Targets that it reads.
+    pub inputs: Vec<Spanned<Label>>,
+    /// The one file that it makes; `None` takes the whole output folder.
+    pub out: Option<ProjectPath>,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// The digest that the output must have.
+    pub digest: Option<PinnedDigest>,
+    /// Set when the output is read as a table.
+    pub ingestion: Option<Ingestion>,
+}
+
+/// Rule `train`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TrainDefinition {
+    /// Name of the architecture, one of [`crate::ARCHITECTURES`].
+    pub architecture: String,
+    /// Every parameter of the architecture, defaults filled in.
+    pub params: BTreeMap<String, Value>,
+    /// The table to learn from.
+    pub input: Spanned<Label>,
+    /// The table to watch for early stopping.
+    pub validate: Option<Spanned<Label>>,
+    /// The table with every item.
+    pub catalog: Option<Spanned<Label>>,
+    /// The column with each row's sequence of items.
+    pub sequence: String,
+    /// The column with the item to predict.
+    pub label: String,
+}
+
+/// Rule `predict`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PredictDefinition {
+    /// The model to apply.
+    pub model: Spanned<Label>,
+    /// The table to apply it to.
+    pub input: Spanned<Label>,
+    /// Length of each list of predictions.
+    pub k: u32,
+    /// Whether items of the row's own sequence are left out.
+    pub exclude_seen: bool,
+    /// The column with each row's sequence of items.
+    pub sequence: String,
+}
+
+/// Rule `evaluate`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EvaluateDefinition {
+    /// The tables of predictions to compare, in the order shown; at least one.
+    pub predictions: Vec<Spanned<Label>>,
+    /// The table with what came true.
+    pub truth: Spanned<Label>,
+    /// The table with every item.
+    pub catalog: Option<Spanned<Label>>,
+    /// The column of `truth` with the relevant item.
+    pub label: String,
+    /// The column of `truth` with the history.
+    pub sequence: String,
+    /// What is measured, in the order shown; at least one.
+    pub metrics: Vec<Spanned<Metric>>,
+    /// The report's heading.
+    pub title: String,
+    /// What must hold.
+    pub gates: Vec<GateDeclaration>,
+}
+
+/// A condition on a metric.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GateDeclaration {
+    /// The model it is about; `None` if the report has only one.
+    pub model: Option<Spanned<String>>,
+    /// The metric it is about.
+    pub metric: Spanned<Metric>,
+    /// What must hold.
+    pub bound: GateBound,
+    /// Where it is declared.
+    pub range: Range<usize>,
+}
+
+/// What a gate demands.
+#[derive(Clone, PartialEq, Debug)]
+pub enum GateBound {
+    /// At least this.
+    Min(f64),
+    /// At most this.
+    Max(f64),
+    /// Strictly more than this model of the report.
+    Above(Spanned<String>),
+}
+
+/// A check of a table.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CheckDeclaration {
+    /// Short name, unique in its target: `not_null(user_id)`.
+    pub name: String,
+    /// What must hold.
+    pub definition: CheckDefinition,
+    /// Whether a violation only warns.
+    pub warn_only: bool,
+    /// Where it is declared.
+    pub range: Range<usize>,
+}
+
+/// What a check demands.
+#[derive(Clone, PartialEq, Debug)]
+pub enum CheckDefinition {
+    /// A built-in rule; never `CheckRule::Sql`.
+    Rule(CheckRule),
+    /// A query that returns the violating rows.
+    Query(SqlText),
+}

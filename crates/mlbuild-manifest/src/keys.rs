@@ -1,0 +1,65 @@
+//! Every key of the language: where it is allowed, and so what to suggest for a mistyped one.
+
+use crate::Rule;
+
+/// Keys of `[project]`.
+pub(crate) const PROJECT: &[&str] = &["name", "description"];
+
+/// Keys of every target.
+pub(crate) const COMMON: &[&str] = &["description", "owner", "resources", "tags"];
+
+/// Keys of targets that are tables.
+pub(crate) const TABLE: &[&str] = &["checks", "key"];
+
+/// Keys that say how files become a table.
+const INGESTION: &[&str] = &["columns", "format", "row_number"];
+
+/// Keys of `resources`.
+pub(crate) const RESOURCES: &[&str] = &["cpus", "gpus", "memory"];
+
+/// Keys of `checks`.
+pub(crate) const CHECKS: &[&str] = &[
+    "accepted_values",
+    "not_null",
+    "range",
+    "rows",
+    "sql",
+    "unique",
+];
+
+/// Keys of an entry of `gate`.
+pub(crate) const GATE: &[&str] = &["above", "max", "metric", "min", "model"];
+
+/// Keys of the design that this version does not know yet.
+pub(crate) const PLANNED: &[&str] = &["python", "url"];
+
+/// The keys of a rule, common ones aside.
+pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
+    let own: &[&str] = match rule {
+        Rule::Path => &["path"],
+        Rule::Sql => &["params", "sql"],
+        Rule::Command => &[
+            "command", "digest", "env", "inputs", "out", "srcs", "timeout",
+        ],
+        Rule::Train => &[
+            "catalog", "input", "label", "params", "sequence", "train", "validate",
+        ],
+        Rule::Predict => &["exclude_seen", "input", "k", "predict", "sequence"],
+        Rule::Evaluate => &[
+            "catalog",
+            "gate",
+            "key",
+            "label",
+            "metrics",
+            "predictions",
+            "sequence",
+            "title",
+            "truth",
+        ],
+    };
+    let ingestion = match rule {
+        Rule::Path | Rule::Command => INGESTION,
+        _ => &[],
+    };
+    [own, ingestion].concat()
+}

@@ -1,0 +1,294 @@
+//! The executor: lay out, run, check what came of it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Component, Path, PathBuf};
+use std::process;
+
+use mlbuild_action::{
+    Command, CommandLine, Diagnostic, Executor, Failure, Output, Progress, Request, Work,
+};
+
+use crate::log::Log;
+use crate::placeholder::{self, Unknown};
+use crate::process::{Ending, Limits};
+use crate::sandbox::{Network, Sandbox};
+use crate::stage::Stage;
+
+/// What the caller's environment lends to commands. Provenance, not identity: none of it enters a key.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessSettings {
+    /// The `PATH` on which programs are found.
+    pub path: OsString,
+    /// Variables for commands with a pinned digest, which may use the network: proxies, certificate bundles, package
+    /// indexes. By name.
+    pub network: BTreeMap<String, OsString>,
+}
+
+/// Runs [`Work::Command`]; the crate's header says how.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessExecutor {
+    settings: ProcessSettings,
+}
+
+impl ProcessExecutor {
+    /// An executor that lends commands these settings.
+    pub fn new(settings: ProcessSettings) -> Self {
+        Self { settings }
+    }
+}
+
+impl Executor for ProcessExecutor {
+    fn toolchain(&self, _: &Work) -> Result<String, Failure> {
+        Ok("process 1".to_owned())
+    }
+
+    /// # Panics
+    /// If the work is not [`Work::Command`].
+    fn execute(&self, request: &Request<'_>) -> Result<Output, Failure> {
+        let Work::Command(command) = request.work else {
+            panic!("the engine hands only commands to the process executor")
+        };
+        if request.cancel.is_cancelled() {
+            return Err(Failure::Cancelled);
+        }
+        check_out(command)?;
+        let stage = Stage::new(request, command)
+            .map_err(|error| io_failure("cannot lay out the command's folders", &error))?;
+        let words = words(command, &stage)?;
+        let program = self.find(&words[0], &stage.work)?;
+        self.run(request, command, &stage, &program, &words)?;
+        crate::output::check(request, command, &stage)?;
+        Ok(Output::default())
+    }
+}
+
+impl ProcessExecutor {
+    fn run(
+        &self,
+        request: &Request<'_>,
+        command: &Command,
+        stage: &Stage,
+        program: &Path,
+        words: &[String],
+    ) -> Result<(), Failure> {
+        let network = if command.digest.is_some() {
+            Network::Allowed
+        } else {
+            Network::Refused
+        };
+        let sandbox = Sandbox::new(&[request.output, request.scratch], network);
+        let emit = |line| (request.progress)(Progress::Log { line });
+        let mut log = Log::new(&emit);
+        let limits = Limits {
+            timeout: command.timeout,
+            cancel: request.cancel,
+        };
+        let process = self.command(command, stage, program, words);
+        let ending = crate::process::run(process, sandbox, &stage.home, &limits, &mut log)
+            .map_err(|error| not_started(&words[0], &error))?;
+        let tail = log.finish();
+        match ending {
+            Ending::Exited(status) if status.success() => Ok(()),
+            Ending::Exited(status) => Err(failed(command, status, tail)),
+            Ending::TimedOut => Err(timed_out(command, tail)),
+            Ending::Cancelled => Err(Failure::Cancelled),
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "starting processes is what this crate is for"
+    )]
+    fn command(
+        &self,
+        command: &Command,
+        stage: &Stage,
+        program: &Path,
+        words: &[String],
+    ) -> process::Command {
+        let mut process = process::Command::new(program);
+        process
+            .args(&words[1..])
+            .current_dir(&stage.work)
+            .env_clear();
+        if command.digest.is_some() {
+            process.envs(&self.settings.network);
+        }
+        process
+            .env("PATH", &self.settings.path)
+            .env("LANG", "C.UTF-8")
+            .env("TZ", "UTC")
+            // The first moment that a zip archive can hold.
+            .env("SOURCE_DATE_EPOCH", "315532800")
+            .envs(&command.env)
+            .env("HOME", &stage.home)
+            .env("TMPDIR", &stage.tmp);
+        process
+    }
+
+    /// The file of a program: relative to the working folder if it has a `/`, else on the path.
+    fn find(&self, program: &str, work: &Path) -> Result<PathBuf, Failure> {
+        if program.contains('/') {
+            return Ok(work.join(program));
+        }
+        std::env::split_paths(&self.settings.path)
+            .map(|folder| folder.join(program))
+            .find(|file| is_executable(file))
+            .ok_or_else(|| not_found(program))
+    }
+}
+
+/// The command line with its placeholders replaced; at least one word.
+fn words(command: &Command, stage: &Stage) -> Result<Vec<String>, Failure> {
+    let unknown = |Unknown(name)| {
+        let known: Vec<_> = stage
+            .values
+            .keys()
+            .map(|name| format!("`{{{name}}}`"))
+            .collect();
+        Failure::Invalid(
+            Diagnostic::error(
+                "command::unknown-placeholder",
+                format!("unknown placeholder `{{{name}}}`"),
+            )
+            .help(format!(
+                "this command has {}; a literal `{{{name}}}` is written `{{{{{name}}}}}`",
+                known.join(", ")
+            )),
+        )
+    };
+    match &command.line {
+        CommandLine::Shell(line) => {
+            let line = placeholder::expand_shell(line, &stage.values).map_err(unknown)?;
+            Ok(vec![
+                "/bin/sh".to_owned(),
+                "-eu".to_owned(),
+                "-c".to_owned(),
+                line,
+            ])
+        }
+        CommandLine::Program(words) if words.first().is_none_or(String::is_empty) => {
+            Err(Failure::Invalid(Diagnostic::error(
+                "command::empty",
+                "the command names no program",
+            )))
+        }
+        CommandLine::Program(words) => words
+            .iter()
+            .map(|word| placeholder::expand(word, &stage.values).map_err(unknown))
+            .collect(),
+    }
+}
+
+fn check_out(command: &Command) -> Result<(), Failure> {
+    let Some(out) = &command.out else {
+        return Ok(());
+    };
+    let inside = Path::new(out)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if inside && !out.is_empty() && !out.ends_with('/') {
+        return Ok(());
+    }
+    let message = format!("the output `{out}` is not a path inside the output folder");
+    Err(Failure::Invalid(Diagnostic::error(
+        "command::bad-output-path",
+        message,
+    )))
+}
+
+fn is_executable(file: &Path) -> bool {
+    std::fs::metadata(file)
+        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+fn not_found(program: &str) -> Failure {
+    Failure::Environment(
+        Diagnostic::error("command::program-not-found", format!("there is no program `{program}`"))
+            .help(format!("install `{program}` so that it is on the `PATH`; a program of the project is declared in `srcs` and called by its path, `./{program}`")),
+    )
+}
+
+fn not_started(program: &str, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::NotFound => not_found(program),
+        io::ErrorKind::PermissionDenied => Failure::Environment(
+            Diagnostic::error(
+                "command::program-not-found",
+                format!("`{program}` may not be executed"),
+            )
+            .help(format!("make it executable: chmod +x {program}")),
+        ),
+        _ => io_failure(&format!("cannot start `{program}`"), error),
+    }
+}
+
+fn failed(command: &Command, status: process::ExitStatus, tail: Vec<String>) -> Failure {
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "failed".to_owned(),
+    };
+    let message = format!("`{}` {how}", shown(command));
+    let mut diagnostic = Diagnostic::error("command::failed", message);
+    if let Some(help) = reason(command, status, &tail) {
+        diagnostic = diagnostic.help(help);
+    }
+    Failure::Failed(diagnostic.detail(tail))
+}
+
+/// A guess, from its last words, at what the isolation has to do with a failure.
+fn reason(command: &Command, status: process::ExitStatus, tail: &[String]) -> Option<String> {
+    let said = |words: &[&str]| {
+        tail.iter()
+            .any(|line| words.iter().any(|word| line.contains(word)))
+    };
+    if status.code() == Some(127) {
+        return Some("a program that the line calls is not on the `PATH`".to_owned());
+    }
+    let network = [
+        "Network is unreachable",
+        "Connection refused",
+        "onnect",
+        "resolve",
+        "getaddrinfo",
+    ];
+    if command.digest.is_none() && said(&network) {
+        let help = "a command may use the network only with a pinned `digest` of its output";
+        return Some(help.to_owned());
+    }
+    said(&["Permission denied", "PermissionError", "EACCES", "Operation not permitted"]).then(|| {
+        "a command may write only to `{out}`, its working folder and `$TMPDIR`; declare what else it makes as an output"
+            .to_owned()
+    })
+}
+
+fn timed_out(command: &Command, tail: Vec<String>) -> Failure {
+    let seconds = command.timeout.unwrap_or_default().as_secs_f64();
+    let message = format!(
+        "`{}` did not end within its timeout of {seconds} s",
+        shown(command)
+    );
+    Failure::Failed(
+        Diagnostic::error("command::timeout", message)
+            .help("raise `timeout` if it needs longer; it and all it had started were killed")
+            .detail(tail),
+    )
+}
+
+/// The command line as the user wrote it.
+fn shown(command: &Command) -> String {
+    match &command.line {
+        CommandLine::Program(words) => words.join(" "),
+        CommandLine::Shell(line) => line.trim().to_owned(),
+    }
+}
+
+/// A failure of the machine.
+pub(crate) fn io_failure(what: &str, error: &io::Error) -> Failure {
+    Failure::Environment(Diagnostic::error("command::io", format!("{what}: {error}")))
+}

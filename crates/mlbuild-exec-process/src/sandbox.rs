@@ -1,0 +1,150 @@
+//! Landlock: what a command may write, and whether it may use the network.
+//!
+//! A [`Sandbox`] is built before the fork, where memory may be allocated; [`Sandbox::enter`] makes system calls only.
+//! It is best effort: what the running kernel cannot enforce is left out, and [`sandbox_status`] tells.
+
+use std::io;
+use std::path::Path;
+
+/// What the running kernel can enforce on commands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SandboxStatus {
+    /// Writes outside a command's folders are refused, and so is TCP unless a digest is pinned.
+    Full,
+    /// Writes are refused, the network is not (Linux before 6.7).
+    FilesOnly,
+    /// Nothing is refused: not Linux, or Landlock is not enabled.
+    Missing,
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::Sandbox;
+#[cfg(target_os = "linux")]
+pub use linux::sandbox_status;
+
+/// Whether a command may use the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Network {
+    Allowed,
+    Refused,
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    use landlock::{
+        ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
+        RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+    };
+
+    use super::{Network, Path, SandboxStatus, io};
+
+    /// Rights up to this version of Landlock's interface are used. Device ioctls (version 5) stay free: GPUs need them.
+    const FILES: ABI = ABI::V3;
+    const NETWORK: ABI = ABI::V4;
+    const SCOPES: ABI = ABI::V6;
+
+    /// What may be written besides a command's own folders: devices without a memory, and shared memory, which
+    /// Python's `multiprocessing` needs.
+    const WRITABLE: [&str; 7] = [
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/dev/tty",
+        "/dev/random",
+        "/dev/urandom",
+        "/dev/shm",
+    ];
+
+    /// Tells what the running kernel can enforce on commands, by asking it.
+    pub fn sandbox_status() -> SandboxStatus {
+        let strict = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        let files = || {
+            strict()
+                .handle_access(AccessFs::from_write(ABI::V1))?
+                .create()
+        };
+        let network = || {
+            strict()
+                .handle_access(AccessNet::from_all(NETWORK))?
+                .create()
+        };
+        match (files().is_ok(), network().is_ok()) {
+            (true, true) => SandboxStatus::Full,
+            (true, false) => SandboxStatus::FilesOnly,
+            (false, _) => SandboxStatus::Missing,
+        }
+    }
+
+    /// A set of rules, ready to be applied to a process.
+    pub(crate) struct Sandbox(Option<OwnedFd>);
+
+    impl Sandbox {
+        /// Rules that allow writing in these folders; reading is not restricted.
+        pub(crate) fn new(writable: &[&Path], network: Network) -> Self {
+            Self(ruleset(writable, network).unwrap_or(None))
+        }
+
+        /// Applies the rules to the calling thread, for good.
+        ///
+        /// Async-signal-safe: two system calls, no allocation.
+        pub(crate) fn enter(&self) -> io::Result<()> {
+            let Some(ruleset) = &self.0 else {
+                return Ok(());
+            };
+            // SAFETY: both calls take integers only, and the descriptor is open as long as `self` lives.
+            let failed = unsafe {
+                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+                    || libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) != 0
+            };
+            if failed {
+                Err(io::Error::last_os_error())
+            } else {
+                Ok(())
+            }
+        }
+    }
+
+    fn ruleset(writable: &[&Path], network: Network) -> Result<Option<OwnedFd>, RulesetError> {
+        let write = AccessFs::from_write(FILES);
+        let mut rules = Ruleset::default()
+            .handle_access(write)?
+            .scope(Scope::from_all(SCOPES))?;
+        if network == Network::Refused {
+            rules = rules.handle_access(AccessNet::from_all(NETWORK))?;
+        }
+        let created = rules
+            .create()?
+            .add_rules(path_beneath_rules(writable, write))?
+            .add_rules(path_beneath_rules(WRITABLE, write))?;
+        Ok(created.into())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::Sandbox;
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::sandbox_status;
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere {
+    use super::{Network, Path, SandboxStatus, io};
+
+    /// Tells what the running kernel can enforce on commands: here, nothing.
+    pub fn sandbox_status() -> SandboxStatus {
+        SandboxStatus::Missing
+    }
+
+    pub(crate) struct Sandbox;
+
+    impl Sandbox {
+        pub(crate) fn new(_: &[&Path], _: Network) -> Self {
+            Self
+        }
+
+        pub(crate) fn enter(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

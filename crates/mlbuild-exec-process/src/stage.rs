@@ -1,0 +1,132 @@
+//! The folders a command works in: private copies of its inputs, a home, a place for temporary files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use mlbuild_action::{Command, Request};
+
+use crate::placeholder::Values;
+
+/// The input that holds the project files a command declared.
+const SRC: &str = "src";
+
+/// What was laid out for a command.
+pub(crate) struct Stage {
+    /// Where it starts: the folder with the project files, or an empty one.
+    pub(crate) work: PathBuf,
+    /// Its `HOME`.
+    pub(crate) home: PathBuf,
+    /// Its `TMPDIR`.
+    pub(crate) tmp: PathBuf,
+    /// What its placeholders stand for.
+    pub(crate) values: Values,
+    /// Files in `work` before it ran, relative.
+    pub(crate) given: BTreeSet<PathBuf>,
+}
+
+impl Stage {
+    /// Lays everything out under `request.scratch`.
+    pub(crate) fn new(request: &Request<'_>, command: &Command) -> io::Result<Self> {
+        let [work, home, tmp, inputs] =
+            ["work", "home", "tmp", "inputs"].map(|name| request.scratch.join(name));
+        for folder in [&work, &home, &tmp, &inputs] {
+            fs::create_dir(folder)?;
+        }
+        let mut values = Values::new();
+        let out = command
+            .out
+            .as_ref()
+            .map_or(request.output.to_owned(), |out| request.output.join(out));
+        if let Some(parent) = out.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        values.insert("out".to_owned(), text(&out)?);
+        for (name, input) in request.inputs {
+            if name == SRC {
+                copy(&input.path, &work)?;
+                values.insert(SRC.to_owned(), text(&work)?);
+                continue;
+            }
+            // `data:orders` becomes `data/orders`: not every program likes a colon in a path.
+            let folder = name
+                .split(':')
+                .fold(inputs.clone(), |folder, part| folder.join(part));
+            copy(&input.path, &folder)?;
+            let path = if input.table.is_some() {
+                folder.join("table.parquet")
+            } else {
+                folder
+            };
+            values.insert(format!("input:{name}"), text(&path)?);
+        }
+        let given = files(&work)?.into_iter().collect();
+        Ok(Self {
+            work,
+            home,
+            tmp,
+            values,
+            given,
+        })
+    }
+
+    /// Files that the command wrote to its working folder, relative, sorted.
+    pub(crate) fn written(&self) -> io::Result<Vec<PathBuf>> {
+        let mut files = files(&self.work)?;
+        files.retain(|file| !self.given.contains(file));
+        Ok(files)
+    }
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    let unreadable = || io::Error::other(format!("the path {} is not UTF-8", path.display()));
+    path.to_str().map(str::to_owned).ok_or_else(unreadable)
+}
+
+/// Copies a folder, links followed, so that nothing in the copy can be written through.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, copied) = (entry.path(), to.join(entry.file_name()));
+        let metadata = fs::metadata(&path)?;
+        if metadata.is_dir() {
+            copy(&path, &copied)?;
+        } else if metadata.is_file() {
+            // `fs::copy` reflinks where the file system can.
+            fs::copy(&path, &copied)?;
+            let mode = metadata.permissions().mode() & 0o100;
+            fs::set_permissions(
+                &copied,
+                fs::Permissions::from_mode(0o644 | mode | mode >> 3 | mode >> 6),
+            )?;
+        } else {
+            return Err(io::Error::other(format!(
+                "input {} is not a file",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Everything below `folder` that is not a folder, relative to it, sorted.
+pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(relative) = open.pop() {
+        for entry in fs::read_dir(folder.join(&relative))? {
+            let entry = entry?;
+            let path = relative.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                open.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,46 @@
+//! `cargo xtask test`: the gate. Nothing in it is skipped in silence.
+
+use std::path::Path;
+
+use crate::steps::Steps;
+use crate::{Result, libtorch, prerequisites, tidy, workspace};
+
+/// Runs every check, cheap ones first.
+///
+/// # Errors
+/// The first step that failed, by its name.
+pub(crate) fn run(root: &Path) -> Result {
+    prerequisites::check(prerequisites::BUILD)?;
+    prerequisites::check(prerequisites::TEST)?;
+    let cargo = |arguments: &[&str]| workspace::run(&mut workspace::cargo(root, arguments));
+    let mut steps = Steps::default();
+    steps.step("libtorch", || libtorch::setup(root))?;
+    steps.step("format", || cargo(&["fmt", "--all", "--check"]))?;
+    steps.step("tidy", || tidy::run(root))?;
+    // One package set (the default members) in every call, and the worker, which shares few dependencies, apart from it.
+    steps.step("clippy", || {
+        cargo(&["clippy", "--all-targets", "--", "-D", "warnings"])
+    })?;
+    steps.step("clippy of the worker", || {
+        cargo(&[
+            "clippy",
+            "-p",
+            WORKER,
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    })?;
+    steps.step("docs", || {
+        let mut doc = workspace::cargo(root, &["doc", "--no-deps"]);
+        workspace::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    steps.step("tests", || cargo(&["test"]))?;
+    steps.step("build of the worker", || cargo(&["build", "-p", WORKER]))?;
+    steps.step("tests of the worker", || cargo(&["test", "-p", WORKER]))?;
+    print!("\n{}", steps.table());
+    Ok(())
+}
+
+const WORKER: &str = "mlbuild-torch";

@@ -1,0 +1,3 @@
+pub(crate) fn run(_root: &std::path::Path) -> crate::Result {
+    Ok(())
+}

@@ -19,7 +19,7 @@ const NORM_EPS: f64 = 1e-5;
 /// Standard deviation of initial embeddings and matrices.
 const INITIAL_STD: f64 = 0.02;
 /// Width of the feed-forward layer in units of `dim`.
-const FEED_FORWARD: i64 = 4;
+const FEED_FORWARD: i64 = 1;
 
 /// The sizes of a model.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -251,14 +251,16 @@ impl Sasrec {
         // Dot products with embeddings of unit variance are too large; embeddings of small variance too quiet here.
         let embedded = embedded.f_mul_scalar((self.shape.dim as f64).sqrt())?;
         let mut x = drop(&embedded.f_add(&position.f_narrow(0, 0, t)?)?, dropout)?;
-        let future = Tensor::f_ones([t, t], (Kind::Bool, items.device()))?.f_triu(1)?;
+        // Added to attention scores: -inf for what lies in the future, 0 for the rest.
+        let future =
+            Tensor::f_full([t, t], f64::NEG_INFINITY, (Kind::Float, items.device()))?.f_triu(1)?;
         for _ in 0..self.shape.layers {
             let y = self.norm(&x, next()?, next()?)?;
-            let y = self.attend(&y, &future, dropout, [next()?, next()?, next()?, next()?])?;
+            let y = self.attend(&y, &future, [next()?, next()?, next()?, next()?])?;
             x = x.f_add(&drop(&y, dropout)?)?;
             let y = self.norm(&x, next()?, next()?)?;
-            let y = y.f_linear(next()?, Some(next()?))?.f_gelu("none")?;
-            let y = drop(&y, dropout)?.f_linear(next()?, Some(next()?))?;
+            let y = y.f_linear(next()?, Some(next()?))?.f_relu()?;
+            let y = y.f_linear(next()?, Some(next()?))?;
             x = x.f_add(&drop(&y, dropout)?)?;
         }
         self.norm(&x, next()?, next()?)
@@ -281,7 +283,6 @@ impl Sasrec {
         &self,
         x: &Tensor,
         future: &Tensor,
-        dropout: f64,
         weights: [&Tensor; 4],
     ) -> Result<Tensor, TchError> {
         let (b, t, d) = x.size3()?;
@@ -298,11 +299,9 @@ impl Sasrec {
             projected.f_get(2)?,
         );
         let query = query.f_mul_scalar((width as f64).sqrt().recip())?;
-        let scores = query.f_matmul(&key.f_transpose(2, 3)?)?;
-        let shares = scores
-            .f_masked_fill(future, f64::NEG_INFINITY)?
-            .f_softmax(-1, Kind::Float)?;
-        let mixed = drop(&shares, dropout)?.f_matmul(&value)?;
+        let scores = query.f_matmul(&key.f_transpose(2, 3)?)?.f_add(future)?;
+        let shares = scores.f_softmax(-1, Kind::Float)?;
+        let mixed = shares.f_matmul(&value)?;
         let mixed = mixed.f_transpose(1, 2)?.f_reshape([b, t, d])?;
         mixed.f_linear(out_weight, Some(out_bias))
     }

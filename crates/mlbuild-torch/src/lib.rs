@@ -1,0 +1,19 @@
+//! The libtorch worker: fits and applies models for `mlbuild`, in a process of its own.
+//!
+//! The client (`mlbuild-exec-model`) starts one worker for one piece of work and talks to it as
+//! `spec/worker-protocol.md` says; [`serve`] is that conversation. What is computed is [`train`] and [`rank`] over
+//! [`sasrec`]. A crash in libtorch or CUDA ends this process and nothing else.
+//!
+//! Invariants: libtorch never sees an index that was not checked ([`sequences`]); equal requests with equal threads give
+//! equal bytes on CPU ([`runtime`]); an output file exists only when it is complete.
+
+pub mod adamw;
+pub mod params;
+pub mod problem;
+pub mod rank;
+pub mod runtime;
+pub mod sasrec;
+pub mod sequences;
+pub mod serve;
+pub mod train;
+pub mod work;

@@ -20,6 +20,18 @@ pub const PROTOCOL: u32 = 1;
 /// The longest frame that either side accepts.
 pub const MAX_FRAME_BYTES: u32 = 16 << 20;
 
+/// Environment variables that a client sets when it starts a worker, names and values. libtorch reads them while it is
+/// loaded: they pin the instruction set and with it the bits, and let idle threads sleep. A worker that finds others
+/// starts itself anew with these, which costs a second start.
+pub const ENVIRONMENT: [(&str, &str); 6] = [
+    ("ATEN_CPU_CAPABILITY", "avx2"),
+    ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
+    ("GOMP_SPINCOUNT", "0"),
+    ("MKL_CBWR", "AVX2,STRICT"),
+    ("OMP_WAIT_POLICY", "PASSIVE"),
+    ("ONEDNN_MAX_CPU_ISA", "AVX2"),
+];
+
 /// A parameter's value.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -1,0 +1,194 @@
+//! Canonical types: one for all layouts of the same values.
+//!
+//! Parquet itself is the measure: a canonical type is one that comes back from a Parquet file that carries no arrow
+//! schema. What Parquet does not hold (durations, intervals, maps, unions) is refused rather than approximated.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{
+    DataType, Field, Fields, Schema, SchemaRef, Time64NanosecondType, TimeUnit,
+    TimestampNanosecondType,
+};
+
+use crate::TableError;
+
+/// The type that a column of `data_type` has in a table; `None` if a table cannot hold it.
+///
+/// Canonical types are their own canonical type.
+pub fn canonical_type(data_type: &DataType) -> Option<DataType> {
+    use DataType as T;
+    Some(match data_type {
+        T::Boolean
+        | T::Int8
+        | T::Int16
+        | T::Int32
+        | T::Int64
+        | T::UInt8
+        | T::UInt16
+        | T::UInt32
+        | T::UInt64
+        | T::Float32
+        | T::Float64
+        | T::Date32 => data_type.clone(),
+        T::Float16 => T::Float32,
+        T::Date64 => T::Date32,
+        T::Time32(_) | T::Time64(_) => T::Time64(TimeUnit::Microsecond),
+        T::Timestamp(_, zone) => {
+            T::Timestamp(TimeUnit::Microsecond, zone.as_ref().map(|_| "UTC".into()))
+        }
+        // SQL's bare `null` is text when nothing says otherwise.
+        T::Null | T::Utf8 | T::LargeUtf8 | T::Utf8View => T::Utf8,
+        T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => T::Binary,
+        T::Decimal32(precision, scale)
+        | T::Decimal64(precision, scale)
+        | T::Decimal128(precision, scale)
+        | T::Decimal256(precision, scale) => {
+            // Parquet knows no negative scale.
+            if *scale < 0 {
+                return None;
+            }
+            if *precision <= 38 {
+                T::Decimal128(*precision, *scale)
+            } else {
+                T::Decimal256(*precision, *scale)
+            }
+        }
+        T::Dictionary(_, values) => canonical_type(values)?,
+        T::RunEndEncoded(_, values) => canonical_type(values.data_type())?,
+        T::List(item)
+        | T::LargeList(item)
+        | T::ListView(item)
+        | T::LargeListView(item)
+        | T::FixedSizeList(item, _) => T::new_list(canonical_type(item.data_type())?, true),
+        T::Struct(fields) if !fields.is_empty() => T::Struct(canonical_fields(fields)?),
+        T::Struct(_) | T::Duration(_) | T::Interval(_) | T::Map(..) | T::Union(..) => return None,
+    })
+}
+
+fn canonical_fields(fields: &Fields) -> Option<Fields> {
+    let canonical = |field: &Arc<Field>| {
+        Some(Field::new(
+            field.name(),
+            canonical_type(field.data_type())?,
+            true,
+        ))
+    };
+    fields.iter().map(canonical).collect()
+}
+
+/// The schema that a table with these columns has: canonical types, every column nullable, no metadata.
+///
+/// # Errors
+/// [`TableError::NoColumns`], [`TableError::DuplicateColumn`], [`TableError::Type`].
+pub fn canonical_schema(schema: &Schema) -> Result<SchemaRef, TableError> {
+    if schema.fields().is_empty() {
+        return Err(TableError::NoColumns);
+    }
+    let mut seen = HashSet::new();
+    let mut fields = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        if !seen.insert(field.name()) {
+            return Err(TableError::DuplicateColumn(field.name().clone()));
+        }
+        let data_type = canonical_type(field.data_type()).ok_or_else(|| TableError::Type {
+            column: field.name().clone(),
+            data_type: type_name(field.data_type()),
+        })?;
+        fields.push(Field::new(field.name(), data_type, true));
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// The name of a type: what [`mlbuild_action::Column::data_type`] holds. For canonical types `spec/table.md` fixes it;
+/// for others it serves diagnostics.
+pub fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Timestamp(unit, None) => format!("Timestamp({})", unit_name(unit)),
+        DataType::Timestamp(unit, Some(zone)) => format!("Timestamp({}, {zone})", unit_name(unit)),
+        DataType::Time64(unit) => format!("Time64({})", unit_name(unit)),
+        DataType::Decimal128(precision, scale) => format!("Decimal128({precision}, {scale})"),
+        DataType::Decimal256(precision, scale) => format!("Decimal256({precision}, {scale})"),
+        DataType::List(item) => format!("List({})", type_name(item.data_type())),
+        DataType::Struct(fields) => {
+            // Quoted as by Rust's `Debug`, so that no two structs print alike.
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|field| format!("{:?}: {}", field.name(), type_name(field.data_type())))
+                .collect();
+            format!("Struct({})", fields.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn unit_name(unit: &TimeUnit) -> &'static str {
+    match unit {
+        TimeUnit::Second => "s",
+        TimeUnit::Millisecond => "ms",
+        TimeUnit::Microsecond => "us",
+        TimeUnit::Nanosecond => "ns",
+    }
+}
+
+/// The batch with the columns of `schema`, which is [`canonical_schema`] of the batch's.
+pub(crate) fn canonicalise(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, TableError> {
+    let columns = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, array)| canonical_array(field, array))
+        .collect::<Result<_, _>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), columns)
+        .expect("every column was cast to its field's type"))
+}
+
+fn canonical_array(field: &Field, array: &ArrayRef) -> Result<ArrayRef, TableError> {
+    if array.data_type() == field.data_type() {
+        return Ok(array.clone());
+    }
+    let error = |reason| TableError::Value {
+        column: field.name().clone(),
+        data_type: type_name(field.data_type()),
+        reason,
+    };
+    if let Some(nanoseconds) = finer_than_microseconds(array) {
+        return Err(error(format!(
+            "{nanoseconds} ns are not whole microseconds"
+        )));
+    }
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(array, field.data_type(), &options).map_err(|e| error(e.to_string()))
+}
+
+/// The first time, at any depth, that would lose digits as microseconds.
+fn finer_than_microseconds(array: &ArrayRef) -> Option<i64> {
+    match array.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let times = array.as_primitive::<TimestampNanosecondType>();
+            times.iter().flatten().find(|time| time % 1000 != 0)
+        }
+        DataType::Time64(TimeUnit::Nanosecond) => {
+            let times = array.as_primitive::<Time64NanosecondType>();
+            times.iter().flatten().find(|time| time % 1000 != 0)
+        }
+        DataType::Dictionary(..) => finer_than_microseconds(array.as_any_dictionary().values()),
+        DataType::List(_) => finer_than_microseconds(array.as_list::<i32>().values()),
+        DataType::LargeList(_) => finer_than_microseconds(array.as_list::<i64>().values()),
+        DataType::FixedSizeList(..) => finer_than_microseconds(array.as_fixed_size_list().values()),
+        DataType::Struct(_) => array
+            .as_struct()
+            .columns()
+            .iter()
+            .find_map(finer_than_microseconds),
+        _ => None,
+    }
+}

@@ -10,16 +10,20 @@
 //!
 //! Absent here: the cache, labels, and what a failing gate stops. The engine decides that.
 
+mod charts;
 mod estimate;
 mod evidence;
 mod gate;
+mod html;
 mod keys;
 mod lists;
+mod markdown;
 mod measure;
 mod metrics;
 mod slices;
 mod table;
 mod wire;
+mod words;
 
 use std::path::Path;
 
@@ -143,7 +147,12 @@ fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
 
 fn write_files(report: &Report, folder: &Path) -> Result<(), Failure> {
     let json = wire::to_json(report).map_err(|e| unwritable("report.json", &e))?;
-    let files = [("report.json", json)];
+    let html = html::to_html(report).map_err(|e| unwritable("report.html", &e))?;
+    let files = [
+        ("report.html", html),
+        ("report.md", markdown::to_markdown(report)),
+        ("report.json", json),
+    ];
     for (name, text) in files {
         std::fs::write(folder.join(name), text).map_err(|e| unwritable(name, &e))?;
     }

@@ -1,5 +1,6 @@
 //! The report executor as an engine uses it: tables in, three files and figures out.
 
+#[allow(dead_code)] // Each test binary uses its part.
 mod fixture;
 
 use fixture::{Project, ints, lists, small_ints, texts};

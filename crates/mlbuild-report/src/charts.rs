@@ -1,0 +1,248 @@
+//! Charts as SVG, to stand inside the page.
+//!
+//! Colours are those of the light theme, written as attributes, so a chart cut out of the page still shows; the style
+//! sheet replaces each of them in dark mode (`report.css`). Text is estimated, not measured: no font is read.
+
+use std::fmt;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+const INK: RGBColor = RGBColor(0x1F, 0x29, 0x33);
+const MUTED: RGBColor = RGBColor(0x5B, 0x64, 0x70);
+const GRID: RGBColor = RGBColor(0xDF, 0xE3, 0xE8);
+/// One colour a model, told apart also by people who do not see red or green; used again after the last.
+const MODELS: [RGBColor; 8] = [
+    RGBColor(0x25, 0x63, 0xA8),
+    RGBColor(0xD9, 0x82, 0x2B),
+    RGBColor(0x3A, 0x9A, 0x6B),
+    RGBColor(0xB0, 0x50, 0x8F),
+    RGBColor(0x8C, 0x6D, 0x46),
+    RGBColor(0x5A, 0xA9, 0xC9),
+    RGBColor(0xC9, 0x4F, 0x4F),
+    RGBColor(0x7A, 0x7F, 0x87),
+];
+
+/// How many colours there are; the page's legend uses the same by number.
+pub(crate) const COLORS: usize = MODELS.len();
+
+/// One bar: its length, and the interval of its whisker.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Bar {
+    pub value: f64,
+    pub interval: Option<(f64, f64)>,
+}
+
+/// Some bars side by side, one a model, over one label.
+pub(crate) struct Cluster {
+    /// The label below the bars.
+    pub label: String,
+    /// A second, smaller line of it.
+    pub note: String,
+    /// One a model.
+    pub bars: Vec<Bar>,
+}
+
+/// A chart that could not be drawn. Drawing to memory cannot fail but for a mistake of ours.
+#[derive(Debug)]
+pub(crate) struct NotDrawn(String);
+
+impl fmt::Display for NotDrawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for NotDrawn {
+    fn from(error: DrawingAreaErrorKind<E>) -> Self {
+        Self(error.to_string())
+    }
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// One horizontal bar a model, with its name and figure.
+pub(crate) fn model_bars(names: &[&str], bars: &[Bar]) -> Result<String, NotDrawn> {
+    const ROW: i32 = 26;
+    const NAMES: i32 = 104;
+    const WIDTH: i32 = 340;
+    let height = ROW * names.len() as i32 + 26;
+    let mut svg = String::new();
+    {
+        let area =
+            SVGBackend::with_string(&mut svg, (WIDTH as u32, height as u32)).into_drawing_area();
+        let top = top(bars.iter());
+        let chart = ChartBuilder::on(&area)
+            .margin_left(NAMES)
+            .margin_right(54)
+            .x_label_area_size(22)
+            .build_cartesian_2d(0.0..top, 0.0..names.len() as f64);
+        let mut chart = chart?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .disable_y_axis()
+            .x_labels(4)
+            .x_label_formatter(&|value| tick(*value, top))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(font(11, &MUTED))
+            .draw()?;
+        for (index, (name, bar)) in names.iter().zip(bars).enumerate() {
+            let middle = names.len() as f64 - index as f64 - 0.5;
+            let (low, high) = (middle - 0.32, middle + 0.32);
+            let color = MODELS[index % COLORS];
+            chart.draw_series([Rectangle::new(
+                [(0.0, low), (finite(bar.value), high)],
+                color.filled(),
+            )])?;
+            if let Some((from, to)) = whisker(bar) {
+                chart.draw_series([PathElement::new([(from, middle), (to, middle)], INK)])?;
+            }
+            let right = whisker(bar).map_or(finite(bar.value), |(_, to)| to.max(bar.value));
+            let (x, y) = chart.backend_coord(&(right, middle));
+            let text = if bar.value.is_finite() {
+                format!("{:.4}", bar.value)
+            } else {
+                "–".to_owned()
+            };
+            write(
+                &area,
+                &text,
+                (x + 5, y),
+                font(12, &INK),
+                HPos::Left,
+                VPos::Center,
+            )?;
+            write(
+                &area,
+                &shorten(name, 15),
+                (NAMES - 8, y),
+                font(12, &INK),
+                HPos::Right,
+                VPos::Center,
+            )?;
+        }
+        area.present()?;
+    }
+    Ok(svg)
+}
+
+/// Clusters of vertical bars.
+pub(crate) fn clusters(clusters: &[Cluster]) -> Result<String, NotDrawn> {
+    const SIZE: (u32, u32) = (880, 260);
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let top = top(clusters.iter().flat_map(|cluster| &cluster.bars));
+        let notes = clusters.iter().any(|cluster| !cluster.note.is_empty());
+        let mut chart = ChartBuilder::on(&area)
+            .margin_top(10)
+            .margin_right(8)
+            .margin_bottom(if notes { 40 } else { 24 })
+            .y_label_area_size(44)
+            .build_cartesian_2d(0.0..clusters.len() as f64, 0.0..top)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .disable_x_axis()
+            .y_labels(5)
+            .y_label_formatter(&|value| tick(*value, top))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(font(11, &MUTED))
+            .draw()?;
+        for (index, cluster) in clusters.iter().enumerate() {
+            let left = index as f64;
+            let width = 0.76 / cluster.bars.len() as f64;
+            for (model, bar) in cluster.bars.iter().enumerate() {
+                let from = left + 0.12 + width * model as f64;
+                let color = MODELS[model % COLORS];
+                let (a, b) = (from + width * 0.06, from + width * 0.94);
+                chart.draw_series([Rectangle::new(
+                    [(a, 0.0), (b, finite(bar.value))],
+                    color.filled(),
+                )])?;
+                if let Some((low, high)) = whisker(bar) {
+                    let middle = from + width / 2.0;
+                    chart.draw_series([PathElement::new([(middle, low), (middle, high)], INK)])?;
+                }
+            }
+            let (x, y) = chart.backend_coord(&(left + 0.5, 0.0));
+            write(
+                &area,
+                &cluster.label,
+                (x, y + 7),
+                font(12, &INK),
+                HPos::Center,
+                VPos::Top,
+            )?;
+            write(
+                &area,
+                &cluster.note,
+                (x, y + 23),
+                font(11, &MUTED),
+                HPos::Center,
+                VPos::Top,
+            )?;
+        }
+        area.present()?;
+    }
+    Ok(svg)
+}
+
+fn font(size: u32, color: &RGBColor) -> TextStyle<'static> {
+    // Plotters sets a font a little smaller than asked for, and so do we not ask for the nominal size.
+    ("sans-serif", f64::from(size) * 1.24)
+        .into_font()
+        .color(color)
+}
+
+fn write(
+    area: &Area<'_>,
+    text: &str,
+    at: (i32, i32),
+    style: TextStyle<'_>,
+    horizontal: HPos,
+    vertical: VPos,
+) -> Result<(), NotDrawn> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let style = style.pos(Pos::new(horizontal, vertical));
+    Ok(area.draw(&Text::new(text.to_owned(), at, style))?)
+}
+
+/// The end of the axis: room for the highest bar and whisker.
+fn top<'a>(bars: impl Iterator<Item = &'a Bar>) -> f64 {
+    let highest = bars
+        .flat_map(|bar| [bar.value, bar.interval.map_or(0.0, |(_, high)| high)])
+        .filter(|value| value.is_finite())
+        .fold(0.0, f64::max);
+    if highest > 0.0 { highest * 1.06 } else { 1.0 }
+}
+
+fn whisker(bar: &Bar) -> Option<(f64, f64)> {
+    bar.interval
+        .map(|(low, high)| (low.max(0.0), high))
+        .filter(|(low, high)| low.is_finite() && high.is_finite())
+}
+
+fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { 0.0 }
+}
+
+fn tick(value: f64, top: f64) -> String {
+    let digits = if top < 0.02 { 3 } else { 2 };
+    format!("{value:.digits$}")
+}
+
+fn shorten(name: &str, most: usize) -> String {
+    if name.chars().count() <= most {
+        return name.to_owned();
+    }
+    name.chars().take(most - 1).chain(['…']).collect()
+}

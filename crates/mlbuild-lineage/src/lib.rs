@@ -1,1 +1,97 @@
-//! Runs, artifacts, edges and metrics in SQLite.
+//! Lineage: which runs, actions and artifacts there were, in one SQLite file that people query with any tool.
+//!
+//! The tables are ours and may change; the *views* (`runs`, `targets`, `actions`, `artifacts`, `edges`, ...) are the
+//! interface, documented and versioned in `spec/lineage.md`. Unlike the cache, this file cannot be remade, so it is
+//! migrated only after a backup and never removed or moved unasked.
+//!
+//! Invariants:
+//! - Nothing here decides a build. A database that is locked, read-only or damaged is a [`LineageError`] that the caller
+//!   warns of.
+//! - A run is written in few transactions: what is up to date waits for the next target that is not, so a null build
+//!   writes once. A crash loses the tail of the running build and nothing else.
+//! - Times are given by the caller, in microseconds since 1970, UTC. No clock is read here.
+//!
+//! The journal is a rollback journal, not WAL: the database is then one file between builds, and can be read where
+//! nothing can be written.
+
+mod error;
+mod query;
+mod record;
+mod run;
+mod schema;
+mod walk;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use error::LineageError;
+pub use query::{Cell, QueryTable, RunSummary};
+pub use record::{
+    ActionRecord, ArtifactRecord, EpochRecord, InputRecord, Micros, Outcome, RunId, RunStart,
+    RunStatus, TargetRecord,
+};
+pub use run::Run;
+pub use schema::SCHEMA_VERSION;
+pub use walk::{Direction, Step};
+
+use error::In;
+
+/// How long to wait for another process that is writing.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// An open lineage database.
+#[derive(Debug)]
+pub struct Lineage {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Lineage {
+    /// Opens the database to record into, making or migrating it where needed.
+    ///
+    /// # Errors
+    /// [`LineageError`]; none of them should stop a build.
+    pub fn open(path: &Path) -> Result<Self, LineageError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| LineageError::Sqlite {
+                path: path.to_owned(),
+                message: error.to_string(),
+            })?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut lineage = Self::connect(path, flags)?;
+        // The database cannot be remade: it is synced at every commit.
+        let pragmas =
+            "pragma journal_mode = delete; pragma synchronous = full; pragma foreign_keys = on;";
+        schema::prepare(&mut lineage.connection, path, schema::MIGRATIONS)?;
+        lineage.connection.execute_batch(pragmas).within(path)?;
+        Ok(lineage)
+    }
+
+    /// Opens the database to read; `None` if there is none yet. Writes nothing, not even a migration.
+    ///
+    /// # Errors
+    /// [`LineageError`].
+    pub fn open_read_only(path: &Path) -> Result<Option<Self>, LineageError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let lineage = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let version = schema::version(&lineage.connection, path)?;
+        // An empty file is what a build leaves that was killed while it made the database.
+        Ok((version > 0).then_some(lineage))
+    }
+
+    fn connect(path: &Path, access: OpenFlags) -> Result<Self, LineageError> {
+        let connection =
+            Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                .within(path)?;
+        connection.busy_timeout(BUSY).within(path)?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+        })
+    }
+}

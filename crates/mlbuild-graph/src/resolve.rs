@@ -1,0 +1,481 @@
+//! Declarations to targets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use mlbuild_action::{
+    Check, CheckRule, Command, Device, Diagnostic, Format, Ingest, Predict, SourceSpan, Train, Work,
+};
+use mlbuild_manifest::{
+    CheckDefinition, CommandDefinition, Declaration, Definition, Ingestion, Label, Manifest,
+    PathDefinition, PredictDefinition, ProjectPath, Rule, Spanned, TrainDefinition, list, nearest,
+};
+
+use crate::cycle::{Reference, cycles};
+use crate::{FileSet, Graph, InputSource, Resources, Stage, StageInput, Target};
+
+/// Resolves every declaration.
+///
+/// The graph holds the targets that are right and whose inputs are all right too. Diagnostics come in the order of
+/// files and places.
+pub fn resolve(manifest: &Manifest) -> (Graph, Vec<Diagnostic>) {
+    let declarations = manifest.targets.iter();
+    let mut resolver = Resolver {
+        manifest,
+        declarations: declarations
+            .map(|declaration| (&declaration.label, declaration))
+            .collect(),
+        references: Vec::new(),
+        diagnostics: Vec::new(),
+    };
+    let mut targets = Vec::new();
+    for declaration in &manifest.targets {
+        let before = resolver.diagnostics.len();
+        let target = resolver.target(declaration);
+        targets.extend(target.filter(|_| resolver.diagnostics.len() == before));
+    }
+    let Resolver {
+        references,
+        mut diagnostics,
+        ..
+    } = resolver;
+    diagnostics.extend(cycles(&references));
+    diagnostics.sort_by(|a, b| place(a).cmp(&place(b)));
+    (Graph::new(targets), diagnostics)
+}
+
+fn place(diagnostic: &Diagnostic) -> Option<(&str, usize)> {
+    let span = diagnostic.spans.first()?;
+    Some((&span.file, span.range.start))
+}
+
+/// The declarations, and what was found out about them so far.
+pub(crate) struct Resolver<'a> {
+    pub(crate) manifest: &'a Manifest,
+    declarations: BTreeMap<&'a Label, &'a Declaration>,
+    references: Vec<Reference>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Resolver<'a> {
+    /// Every label declared, also by declarations that could not be understood.
+    pub(crate) fn declared(&self) -> impl Iterator<Item = &Label> {
+        let broken = self.manifest.broken.iter();
+        let declared: BTreeSet<_> = self.declarations.keys().copied().chain(broken).collect();
+        declared.into_iter()
+    }
+
+    pub(crate) fn is_known(&self, label: &Label) -> bool {
+        self.declarations.contains_key(label) || self.manifest.broken.contains(label)
+    }
+
+    /// Whether a target is a table; one that could not be understood may be.
+    pub(crate) fn is_table(&self, label: &Label) -> bool {
+        match self
+            .declarations
+            .get(label)
+            .map(|declaration| &declaration.definition)
+        {
+            None => label.kind().is_tabular(),
+            Some(Definition::Path(path)) => path.ingestion.format != Format::Files,
+            Some(Definition::Command(command)) => command.ingestion.is_some(),
+            Some(Definition::Sql(_) | Definition::Predict(_)) => true,
+            Some(Definition::Train(_) | Definition::Evaluate(_)) => false,
+        }
+    }
+
+    pub(crate) fn declaration(&self, label: &Label) -> Option<&'a Declaration> {
+        self.declarations.get(label).copied()
+    }
+
+    /// Notes that a target reads another.
+    pub(crate) fn refer(
+        &mut self,
+        consumer: &Label,
+        input: &Label,
+        file: &str,
+        range: Range<usize>,
+    ) {
+        self.references.push(Reference {
+            consumer: consumer.clone(),
+            input: input.clone(),
+            at: SourceSpan {
+                file: file.to_owned(),
+                range,
+                label: String::new(),
+            },
+        });
+    }
+
+    pub(crate) fn error(
+        &mut self,
+        code: &'static str,
+        message: impl Into<String>,
+        range: Range<usize>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let diagnostic = Diagnostic::error(code, message).at(&*self.manifest.file, range, label);
+        self.diagnostics.push(diagnostic.help(help));
+    }
+
+    /// Notes a reference by label; `None`, with a complaint, if there is no such target.
+    pub(crate) fn lookup(&mut self, consumer: &Label, label: &Spanned<Label>) -> Option<Label> {
+        if self.is_known(label) {
+            self.refer(consumer, label, &self.manifest.file, label.range.clone());
+            return Some(label.value.clone());
+        }
+        let help = self.suggest(label);
+        let message = format!("no target `{}`, which `{consumer}` asks for", label.value);
+        self.error(
+            "graph::unknown-target",
+            message,
+            label.range.clone(),
+            "not a target",
+            help,
+        );
+        None
+    }
+
+    fn suggest(&self, label: &Label) -> String {
+        // The right name under the wrong kind is the likeliest mistake.
+        if let Some(other) = self.declared().find(|known| known.name() == label.name()) {
+            return format!("did you mean `{other}`?");
+        }
+        let names: Vec<_> = self.declared().map(Label::to_string).collect();
+        let names = names.iter().map(String::as_str);
+        match nearest(&label.to_string(), names.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => {
+                let same_kind =
+                    names.filter(|name| name.starts_with(&format!("{}:", label.kind())));
+                match list(same_kind).as_str() {
+                    "none" => format!("the project has no {}", label.kind()),
+                    names => format!("there is {names}"),
+                }
+            }
+        }
+    }
+
+    /// As [`lookup`](Self::lookup), for a target that must be a table.
+    pub(crate) fn table_input(
+        &mut self,
+        consumer: &Label,
+        label: &Spanned<Label>,
+    ) -> Option<Label> {
+        let found = self.lookup(consumer, label)?;
+        if self.is_table(&found) {
+            return Some(found);
+        }
+        let help = match found.kind().is_tabular() {
+            true => format!("give `{found}` a `format` to read its files as a table"),
+            false => "name a target of kind `data` or `features`".to_owned(),
+        };
+        let message = format!("`{found}` is not a table, and `{consumer}` needs one");
+        self.error(
+            "graph::not-a-table",
+            message,
+            label.range.clone(),
+            "not a table",
+            help,
+        );
+        None
+    }
+
+    /// The key of a target's table: as declared, or for predictions that of their input.
+    pub(crate) fn key(&self, label: &Label) -> Option<Vec<String>> {
+        let mut label = label;
+        // Predictions of predictions of ...; a cycle ends the walk.
+        for _ in 0..=self.declarations.len() {
+            let declaration = self.declaration(label)?;
+            match &declaration.definition {
+                _ if !declaration.key.is_empty() => return Some(declaration.key.clone()),
+                Definition::Predict(predict) => label = &predict.input.value,
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// As [`key`](Self::key), complaining if there is none.
+    pub(crate) fn needed_key(
+        &mut self,
+        consumer: &Declaration,
+        table: &Spanned<Label>,
+        found: &Label,
+    ) -> Option<Vec<String>> {
+        if !consumer.key.is_empty() {
+            return Some(consumer.key.clone());
+        }
+        if self.manifest.broken.contains(found) {
+            return None;
+        }
+        let key = self.key(found);
+        if key.is_none() {
+            let message = format!("`{found}` has no key, and `{}` needs one", consumer.label);
+            let help = format!("say which columns identify a row of `{found}`: `key = [\"id\"]`");
+            self.error(
+                "graph::no-key",
+                message,
+                table.range.clone(),
+                "has no key",
+                help,
+            );
+        }
+        key
+    }
+
+    fn target(&mut self, declaration: &'a Declaration) -> Option<Target> {
+        let rule = declaration.definition.rule();
+        let resources = resources(declaration);
+        let checks = declaration.checks.iter();
+        let texts: Vec<_> = checks
+            .filter_map(|check| match &check.definition {
+                CheckDefinition::Query(sql) => Some(sql),
+                CheckDefinition::Rule(_) => None,
+            })
+            .collect();
+        let sql = match &declaration.definition {
+            Definition::Sql(sql) => Some(sql),
+            _ => None,
+        };
+        let before = self.references.len();
+        let (query, mut check_queries) = self.queries(declaration, sql, &texts);
+        if sql.is_none() {
+            // A check that reads the table it audits is no cycle.
+            self.forget_self(before);
+        }
+        let stages = match &declaration.definition {
+            Definition::Path(path) => Some(self.path(declaration, path)),
+            Definition::Sql(_) => query.map(|query| {
+                let input = |table: Label| input(table.to_string(), InputSource::Target(table));
+                vec![Stage {
+                    work: Work::Sql(query.sql),
+                    inputs: query.tables.into_iter().map(input).collect(),
+                }]
+            }),
+            Definition::Command(command) => self.command(declaration, command),
+            Definition::Train(train) => self.train(declaration, train, &resources),
+            Definition::Predict(predict) => self.predict(declaration, predict, &resources),
+            Definition::Evaluate(evaluate) => self
+                .evaluate(declaration, evaluate)
+                .map(|stage| vec![stage]),
+        };
+        let mut stages = stages?;
+        for check in &declaration.checks {
+            let (rule, inputs) = match &check.definition {
+                CheckDefinition::Rule(rule) => (
+                    rule.clone(),
+                    vec![input("table".to_owned(), InputSource::Previous)],
+                ),
+                CheckDefinition::Query(_) => {
+                    let query = check_queries.remove(0)?;
+                    let source = |table: Label| match table == declaration.label {
+                        true => input(table.to_string(), InputSource::Previous),
+                        false => input(table.to_string(), InputSource::Target(table)),
+                    };
+                    (
+                        CheckRule::Sql(query.sql),
+                        query.tables.into_iter().map(source).collect(),
+                    )
+                }
+            };
+            let (name, warn_only) = (check.name.clone(), check.warn_only);
+            stages.push(Stage {
+                work: Work::Check(Check {
+                    name,
+                    rule,
+                    warn_only,
+                }),
+                inputs,
+            });
+        }
+        Some(Target {
+            label: declaration.label.clone(),
+            rule,
+            stages,
+            resources,
+            tags: declaration.tags.clone(),
+            owner: declaration.owner.clone(),
+            description: declaration.description.clone(),
+            declared_at: declaration.declared_at.clone(),
+        })
+    }
+
+    fn forget_self(&mut self, from: usize) {
+        let mut at = 0;
+        self.references.retain(|reference| {
+            at += 1;
+            at <= from || reference.consumer != reference.input
+        });
+    }
+
+    fn path(&self, declaration: &Declaration, path: &PathDefinition) -> Vec<Stage> {
+        vec![Stage {
+            work: ingest(declaration, &path.ingestion),
+            inputs: vec![input("files".to_owned(), self.files(&path.patterns))],
+        }]
+    }
+
+    fn files(&self, patterns: &[Spanned<ProjectPath>]) -> InputSource {
+        let start = patterns.first().map_or(0, |first| first.range.start);
+        let end = patterns.last().map_or(0, |last| last.range.end);
+        InputSource::Files(FileSet {
+            patterns: patterns
+                .iter()
+                .map(|pattern| pattern.as_str().to_owned())
+                .collect(),
+            declared_at: SourceSpan {
+                file: self.manifest.file.clone(),
+                range: start..end,
+                label: "these files".to_owned(),
+            },
+        })
+    }
+
+    fn command(
+        &mut self,
+        declaration: &Declaration,
+        command: &CommandDefinition,
+    ) -> Option<Vec<Stage>> {
+        let mut inputs = Vec::new();
+        if !command.srcs.is_empty() {
+            inputs.push(input("src".to_owned(), self.files(&command.srcs)));
+        }
+        let found: Vec<_> = command
+            .inputs
+            .iter()
+            .map(|label| self.lookup(&declaration.label, label))
+            .collect();
+        for label in found {
+            let label = label?;
+            inputs.push(input(label.to_string(), InputSource::Target(label)));
+        }
+        let mut stages = vec![Stage {
+            work: Work::Command(Command {
+                line: command.line.value.clone(),
+                env: command.env.clone(),
+                out: command.out.as_ref().map(|out| out.as_str().to_owned()),
+                digest: command.digest.clone(),
+                timeout: command.timeout,
+            }),
+            inputs,
+        }];
+        if let Some(ingestion) = &command.ingestion {
+            stages.push(Stage {
+                work: ingest(declaration, ingestion),
+                inputs: vec![input("files".to_owned(), InputSource::Previous)],
+            });
+        }
+        Some(stages)
+    }
+
+    fn train(
+        &mut self,
+        declaration: &Declaration,
+        train: &TrainDefinition,
+        resources: &Resources,
+    ) -> Option<Vec<Stage>> {
+        let tables = [
+            ("input", Some(&train.input)),
+            ("validate", train.validate.as_ref()),
+            ("catalog", train.catalog.as_ref()),
+        ];
+        let mut found = Vec::new();
+        for (name, label) in tables {
+            if let Some(label) = label {
+                found.push((name, self.table_input(&declaration.label, label)));
+            }
+        }
+        let mut inputs = Vec::new();
+        for (name, label) in found {
+            inputs.push(input(name.to_owned(), InputSource::Target(label?)));
+        }
+        let work = Work::Train(Train {
+            architecture: train.architecture.clone(),
+            params: train.params.clone(),
+            sequence: train.sequence.clone(),
+            label: train.label.clone(),
+            threads: resources.cpus,
+            device: device(resources),
+        });
+        Some(vec![Stage { work, inputs }])
+    }
+
+    fn predict(
+        &mut self,
+        declaration: &Declaration,
+        predict: &PredictDefinition,
+        resources: &Resources,
+    ) -> Option<Vec<Stage>> {
+        let model = self.lookup(&declaration.label, &predict.model);
+        let table = self.table_input(&declaration.label, &predict.input);
+        let model = model?;
+        let made_by = self
+            .declaration(&model)
+            .map(|model| model.definition.rule());
+        if let Some(rule) = made_by.filter(|&rule| rule != Rule::Train) {
+            let message = format!(
+                "`{model}` cannot be applied: rule `{}` makes it",
+                rule.as_str()
+            );
+            let help = "`predict` applies models that `train` makes; use `command` for others";
+            self.error(
+                "graph::not-a-model",
+                message,
+                predict.model.range.clone(),
+                "not trained",
+                help,
+            );
+            return None;
+        }
+        let table = table?;
+        let key = self.needed_key(declaration, &predict.input, &table)?;
+        let work = Work::Predict(Predict {
+            sequence: predict.sequence.clone(),
+            key,
+            k: predict.k,
+            exclude_seen: predict.exclude_seen,
+            threads: resources.cpus,
+            device: device(resources),
+        });
+        let inputs = vec![
+            input("model".to_owned(), InputSource::Target(model)),
+            input("input".to_owned(), InputSource::Target(table)),
+        ];
+        Some(vec![Stage { work, inputs }])
+    }
+}
+
+pub(crate) fn input(name: String, from: InputSource) -> StageInput {
+    StageInput { name, from }
+}
+
+fn ingest(declaration: &Declaration, ingestion: &Ingestion) -> Work {
+    Work::Ingest(Ingest {
+        format: ingestion.format,
+        types: ingestion.types.clone(),
+        row_number: ingestion.row_number.clone(),
+        key: declaration.key.clone(),
+    })
+}
+
+/// Threads are identity for models, so their number is fixed here and never taken from the machine.
+fn resources(declaration: &Declaration) -> Resources {
+    let cpus = match declaration.definition {
+        Definition::Train(_) | Definition::Predict(_) => 2,
+        _ => 1,
+    };
+    Resources {
+        cpus: declaration.resources.cpus.unwrap_or(cpus),
+        gpus: declaration.resources.gpus.unwrap_or(0),
+        memory_bytes: declaration.resources.memory_bytes,
+    }
+}
+
+fn device(resources: &Resources) -> Device {
+    match resources.gpus {
+        0 => Device::Cpu,
+        _ => Device::Gpu,
+    }
+}

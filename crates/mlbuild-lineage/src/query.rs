@@ -1,0 +1,175 @@
+//! Reading: the user's SQL, and what the engine asks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rusqlite::OpenFlags;
+use rusqlite::types::ValueRef;
+
+use crate::error::In;
+use crate::record::{Micros, RunId, RunStatus};
+use crate::{Lineage, LineageError};
+
+/// How many builds of a target an estimate looks back.
+const BUILDS_REMEMBERED: usize = 5;
+
+/// The answer to a query.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct QueryTable {
+    /// The columns' names, in order.
+    pub columns: Vec<String>,
+    /// The rows, each with one cell a column.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// A value as SQLite has them.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Cell {
+    /// No value.
+    Null,
+    /// An integer.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// Text; what is not UTF-8 in it is replaced.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// A run, in a list of runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunSummary {
+    /// Its number.
+    pub id: RunId,
+    /// How it ended.
+    pub status: RunStatus,
+    /// The command line, without the program.
+    pub command: String,
+    /// When it started.
+    pub started: Micros,
+    /// When it ended.
+    pub ended: Option<Micros>,
+    /// How many targets had which outcome, by the outcome's name.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+impl Lineage {
+    /// Runs one query of the user's, on a connection that cannot write.
+    ///
+    /// # Errors
+    /// [`LineageError::Query`] with SQLite's message, [`LineageError::NotAQuery`] if it would write or is more than one
+    /// statement.
+    pub fn query(&self, sql: &str) -> Result<QueryTable, LineageError> {
+        let reader = Self::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut statement = reader.connection.prepare(sql).map_err(query_error)?;
+        if !statement.readonly() {
+            return Err(LineageError::NotAQuery);
+        }
+        let columns: Vec<String> = statement
+            .column_names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let mut table = QueryTable {
+            columns,
+            rows: Vec::new(),
+        };
+        let mut rows = statement.query([]).map_err(query_error)?;
+        while let Some(row) = rows.next().map_err(query_error)? {
+            let cell = |i| row.get_ref(i).map(Cell::from).map_err(query_error);
+            let cells = (0..table.columns.len())
+                .map(cell)
+                .collect::<Result<_, _>>()?;
+            table.rows.push(cells);
+        }
+        Ok(table)
+    }
+
+    /// The latest runs, latest first.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn last_runs(&self, limit: usize) -> Result<Vec<RunSummary>, LineageError> {
+        let read = || {
+            let mut runs = self.connection.prepare_cached(
+                "select id, coalesce(status, 'running'), command, started, ended \
+                 from run order by id desc limit ?",
+            )?;
+            let mut outcomes = self.connection.prepare_cached(
+                "select outcome, count(*) from target where run = ? group by outcome",
+            )?;
+            let mut summaries = Vec::new();
+            let mut rows = runs.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
+            while let Some(row) = rows.next()? {
+                let id: i64 = row.get(0)?;
+                summaries.push(RunSummary {
+                    id: RunId(id),
+                    status: RunStatus::parse(&row.get::<_, String>(1)?),
+                    command: row.get(2)?,
+                    started: row.get(3)?,
+                    ended: row.get(4)?,
+                    outcomes: outcomes
+                        .query_map([id], |row| {
+                            Ok((
+                                row.get(0)?,
+                                u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+                            ))
+                        })?
+                        .collect::<rusqlite::Result<_>>()?,
+                });
+            }
+            Ok(summaries)
+        };
+        read().within(&self.path)
+    }
+
+    /// How long each target takes to build: the median over its last five builds. Targets never built are left out.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn durations(&self, labels: &[&str]) -> Result<BTreeMap<String, Duration>, LineageError> {
+        let read = || {
+            let mut builds = self.connection.prepare_cached(
+                "select sum(a.duration_micros) from target t join action a on a.target = t.id \
+                 where t.label = ? and t.outcome = 'built' group by t.id order by t.id desc limit ?",
+            )?;
+            let mut durations = BTreeMap::new();
+            for label in labels {
+                let parameters = (label, BUILDS_REMEMBERED as i64);
+                let mut micros = builds
+                    .query_map(parameters, |row| row.get(0))?
+                    .collect::<rusqlite::Result<Vec<i64>>>()?;
+                micros.sort_unstable();
+                if let Some(median) = micros.get(micros.len() / 2) {
+                    let micros = u64::try_from(*median).unwrap_or(0);
+                    durations.insert((*label).to_owned(), Duration::from_micros(micros));
+                }
+            }
+            Ok(durations)
+        };
+        read().within(&self.path)
+    }
+}
+
+impl From<ValueRef<'_>> for Cell {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(value) => Self::Int(value),
+            ValueRef::Real(value) => Self::Float(value),
+            ValueRef::Text(text) => Self::Text(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Blob(bytes) => Self::Blob(bytes.to_owned()),
+        }
+    }
+}
+
+fn query_error(error: rusqlite::Error) -> LineageError {
+    let (message, offset) = match error {
+        rusqlite::Error::MultipleStatement => return LineageError::NotAQuery,
+        rusqlite::Error::SqlInputError { msg, offset, .. } => (msg, usize::try_from(offset).ok()),
+        rusqlite::Error::SqliteFailure(_, Some(message)) => (message, None),
+        other => (other.to_string(), None),
+    };
+    LineageError::Query { message, offset }
+}

@@ -1,0 +1,303 @@
+//! Recording a run.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use crate::error::In;
+use crate::record::{
+    ActionRecord, ArtifactRecord, EpochRecord, Micros, Outcome, RunId, RunStart, RunStatus,
+    TargetRecord,
+};
+use crate::{Lineage, LineageError};
+
+/// A run being recorded. Dropped without [`Run::end`], it counts as interrupted.
+///
+/// Records of targets that are up to date wait in memory for the next that is not, or for the end: a null build is one
+/// transaction.
+#[derive(Debug)]
+#[must_use = "a run is written by `end`"]
+pub struct Run<'a> {
+    lineage: &'a mut Lineage,
+    start: RunStart,
+    /// Known once the run has been written.
+    id: Option<i64>,
+    waiting: Vec<TargetRecord>,
+    ended: bool,
+}
+
+impl Lineage {
+    /// Starts a run; writes nothing yet.
+    pub fn begin_run(&mut self, start: RunStart) -> Run<'_> {
+        Run {
+            lineage: self,
+            start,
+            id: None,
+            waiting: Vec::new(),
+            ended: false,
+        }
+    }
+}
+
+impl Run<'_> {
+    /// The run's number, once something of it has been written.
+    pub fn id(&self) -> Option<RunId> {
+        self.id.map(RunId)
+    }
+
+    /// Records a target: at once unless it is up to date.
+    ///
+    /// # Errors
+    /// Those of writing. What could not be written is forgotten, so that a build can warn once and go on.
+    pub fn target(&mut self, target: TargetRecord) -> Result<(), LineageError> {
+        let can_wait = matches!(target.outcome, Outcome::UpToDate | Outcome::Skipped);
+        self.waiting.push(target);
+        if can_wait {
+            Ok(())
+        } else {
+            self.write(|_, _| Ok(()))
+        }
+    }
+
+    /// Records an epoch, at once.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn epoch(&mut self, epoch: &EpochRecord) -> Result<(), LineageError> {
+        self.write(|transaction, run| {
+            let mut insert = transaction.prepare_cached(
+                "insert or replace into epoch (run, label, epoch, name, value, at) values (?, ?, ?, ?, ?, ?)",
+            )?;
+            for (name, value) in &epoch.metrics {
+                insert.execute(params![run, epoch.label, epoch.epoch, name, value, epoch.at])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends the run, with everything that waited.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn end(mut self, status: RunStatus, at: Micros) -> Result<RunId, LineageError> {
+        self.ended = true;
+        self.finish(status, Some(at))?;
+        Ok(RunId(self.id.expect("`finish` wrote the run")))
+    }
+
+    fn finish(&mut self, status: RunStatus, at: Option<Micros>) -> Result<(), LineageError> {
+        self.write(|transaction, run| {
+            let status = (status != RunStatus::Running).then_some(status.as_str());
+            let end = "update run set status = ?, ended = ? where id = ?";
+            transaction.execute(end, params![status, at, run])?;
+            Ok(())
+        })
+    }
+
+    /// One transaction: the run itself if it is not yet there, what waited, then `more`.
+    fn write(
+        &mut self,
+        more: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<()>,
+    ) -> Result<(), LineageError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (start, known) = (&self.start, self.id);
+        let written = write(&mut self.lineage.connection, |transaction| {
+            let run = match known {
+                Some(run) => run,
+                None => insert_run(transaction, start)?,
+            };
+            for target in &waiting {
+                insert_target(transaction, run, target)?;
+            }
+            more(transaction, run)?;
+            Ok(run)
+        });
+        self.id = Some(written.within(&self.lineage.path)?);
+        Ok(())
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if !self.ended && (self.id.is_some() || !self.waiting.is_empty()) {
+            // Nobody is left to tell; the next run would find out anyway.
+            let _ = self.finish(RunStatus::Interrupted, None);
+        }
+    }
+}
+
+fn write<T>(
+    connection: &mut Connection,
+    body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = body(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+fn insert_run(transaction: &Transaction<'_>, start: &RunStart) -> rusqlite::Result<i64> {
+    let RunStart {
+        command,
+        selection,
+        started,
+        tools,
+    } = start;
+    // One build at a time: a run that has not ended by now never will.
+    transaction.execute(
+        "update run set status = 'interrupted' where status is null",
+        [],
+    )?;
+    transaction.execute(
+        "insert into run (command, selection, started) values (?, ?, ?)",
+        params![command.join(" "), selection.join(" "), started],
+    )?;
+    let run = transaction.last_insert_rowid();
+    for (name, version) in tools {
+        let insert = "insert into tool (run, name, version) values (?, ?, ?)";
+        transaction.execute(insert, params![run, name, version])?;
+    }
+    Ok(run)
+}
+
+fn insert_target(
+    transaction: &Transaction<'_>,
+    run: i64,
+    target: &TargetRecord,
+) -> rusqlite::Result<()> {
+    let TargetRecord {
+        label,
+        rule,
+        outcome,
+        reason,
+        started,
+        ended,
+        artifact,
+        actions,
+    } = target;
+    transaction
+        .prepare_cached(
+            "insert into target (run, label, rule, outcome, reason, started, ended, artifact) \
+             values (?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            run,
+            label,
+            rule,
+            outcome.as_str(),
+            reason,
+            started,
+            ended,
+            artifact.map(|digest| digest.to_string()),
+        ])?;
+    let target = transaction.last_insert_rowid();
+    actions
+        .iter()
+        .try_for_each(|action| insert_action(transaction, target, action))
+}
+
+fn insert_action(
+    transaction: &Transaction<'_>,
+    target: i64,
+    action: &ActionRecord,
+) -> rusqlite::Result<()> {
+    let ActionRecord {
+        stage,
+        name,
+        key,
+        rule,
+        outcome,
+        toolchain,
+        started,
+        duration,
+        inputs,
+        output,
+        parameters,
+        metrics,
+    } = action;
+    if let Some(artifact) = output {
+        insert_artifact(transaction, artifact)?;
+    }
+    transaction
+        .prepare_cached(
+            "insert into action (target, stage, name, key, rule, outcome, toolchain, started, duration_micros, output) \
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            target,
+            stage,
+            name,
+            key.to_string(),
+            rule,
+            outcome.as_str(),
+            toolchain,
+            started,
+            i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+            output.as_ref().map(|artifact| artifact.digest.to_string()),
+        ])?;
+    let action = transaction.last_insert_rowid();
+    let insert = |sql, name: &str, value: &dyn rusqlite::ToSql| {
+        transaction
+            .prepare_cached(sql)?
+            .execute(params![action, name, value])
+    };
+    for input in inputs {
+        let sql = "insert into input (action, name, artifact) values (?, ?, ?)";
+        insert(sql, &input.name, &input.artifact.to_string())?;
+    }
+    for (name, value) in parameters {
+        insert(
+            "insert into parameter (action, name, value) values (?, ?, ?)",
+            name,
+            value,
+        )?;
+    }
+    for (name, value) in metrics {
+        insert(
+            "insert into metric (action, name, value) values (?, ?, ?)",
+            name,
+            value,
+        )?;
+    }
+    Ok(())
+}
+
+/// An artifact is what its digest says, so a known one is not written again.
+fn insert_artifact(
+    transaction: &Transaction<'_>,
+    artifact: &ArtifactRecord,
+) -> rusqlite::Result<()> {
+    let ArtifactRecord {
+        digest,
+        kind,
+        size_bytes,
+        rows,
+        columns,
+    } = artifact;
+    let digest = digest.to_string();
+    let added = transaction
+        .prepare_cached(
+            "insert into artifact (digest, kind, bytes, rows) values (?, ?, ?, ?) on conflict do nothing",
+        )?
+        .execute(params![digest, kind, clamp(*size_bytes), rows.map(clamp)])?;
+    if added == 0 {
+        return Ok(());
+    }
+    for (position, column) in columns.iter().enumerate() {
+        transaction
+            .prepare_cached(
+                "insert into artifact_column (artifact, position, name, type, digest) values (?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                digest,
+                clamp(position as u64),
+                column.name,
+                column.data_type,
+                column.digest.to_string(),
+            ])?;
+    }
+    Ok(())
+}
+
+/// SQLite has signed integers only.
+fn clamp(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

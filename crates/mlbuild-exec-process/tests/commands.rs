@@ -1,4 +1,8 @@
 //! Commands through the `Executor` trait: what they see, what becomes of them, and how each mistake is told.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy takes only functions marked `#[test]` for tests"
+)]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

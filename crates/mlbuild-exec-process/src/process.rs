@@ -106,10 +106,12 @@ fn watch(
 ) -> io::Result<Ending> {
     let deadline = limits.timeout.map(|timeout| Instant::now() + timeout);
     let mut ended = false;
+    let mut pause = Duration::from_micros(20);
     loop {
         if ended {
-            // It closed its output, which most do by exiting.
-            std::thread::sleep(Duration::from_millis(1));
+            // It closed its output, which most do by exiting: so look again soon, then less and less often.
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(POLL);
         } else {
             wait_readable(reader);
             ended = drain(reader, log)?;

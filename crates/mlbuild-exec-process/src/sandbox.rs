@@ -32,6 +32,7 @@ pub(crate) enum Network {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::os::fd::{AsRawFd, OwnedFd};
+    use std::path::PathBuf;
 
     use landlock::{
         ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
@@ -45,9 +46,9 @@ mod linux {
     const NETWORK: ABI = ABI::V4;
     const SCOPES: ABI = ABI::V6;
 
-    /// What may be written besides a command's own folders: devices without a memory, and shared memory, which
+    /// What may be written besides a command's own folders: devices without a memory, GPUs, and shared memory, which
     /// Python's `multiprocessing` needs.
-    const WRITABLE: [&str; 7] = [
+    const WRITABLE: [&str; 9] = [
         "/dev/null",
         "/dev/zero",
         "/dev/full",
@@ -55,6 +56,8 @@ mod linux {
         "/dev/random",
         "/dev/urandom",
         "/dev/shm",
+        "/dev/dri",
+        "/dev/kfd",
     ];
 
     /// Tells what the running kernel can enforce on commands, by asking it.
@@ -117,8 +120,17 @@ mod linux {
         let created = rules
             .create()?
             .add_rules(path_beneath_rules(writable, write))?
-            .add_rules(path_beneath_rules(WRITABLE, write))?;
+            .add_rules(path_beneath_rules(WRITABLE, write))?
+            .add_rules(path_beneath_rules(nvidia_devices(), write))?;
         Ok(created.into())
+    }
+
+    /// One device a GPU, and some for all of them.
+    fn nvidia_devices() -> Vec<PathBuf> {
+        let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+        let nvidia =
+            devices.filter(|device| device.file_name().as_encoded_bytes().starts_with(b"nvidia"));
+        nvidia.map(|device| device.path()).collect()
     }
 }
 

@@ -91,25 +91,33 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (path, copied) = (entry.path(), to.join(entry.file_name()));
-        let metadata = fs::metadata(&path)?;
+        let metadata = fs::metadata(&path).map_err(|error| named(&path, &error))?;
         if metadata.is_dir() {
             copy(&path, &copied)?;
-        } else if metadata.is_file() {
-            // `fs::copy` reflinks where the file system can.
-            fs::copy(&path, &copied)?;
-            let mode = metadata.permissions().mode() & 0o100;
-            fs::set_permissions(
-                &copied,
-                fs::Permissions::from_mode(0o644 | mode | mode >> 3 | mode >> 6),
-            )?;
         } else {
-            return Err(io::Error::other(format!(
-                "input {} is not a file",
-                path.display()
-            )));
+            copy_file(&path, &metadata, &copied).map_err(|error| named(&path, &error))?;
         }
     }
     Ok(())
+}
+
+fn copy_file(from: &Path, metadata: &fs::Metadata, to: &Path) -> io::Result<()> {
+    if !metadata.is_file() {
+        return Err(io::Error::other("neither a file nor a folder"));
+    }
+    // It reflinks where the file system can.
+    fs::copy(from, to)?;
+    let executable = if metadata.permissions().mode() & 0o100 == 0 {
+        0
+    } else {
+        0o111
+    };
+    fs::set_permissions(to, fs::Permissions::from_mode(0o644 | executable))
+}
+
+/// An error that says which file it is about.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Everything below `folder` that is not a folder, relative to it, sorted.

@@ -65,8 +65,8 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// One horizontal bar a model, with its name and figure.
 pub(crate) fn model_bars(names: &[&str], bars: &[Bar]) -> Result<String, NotDrawn> {
     const ROW: i32 = 26;
-    const NAMES: i32 = 104;
-    const WIDTH: i32 = 340;
+    const NAMES: i32 = 112;
+    const WIDTH: i32 = 440;
     let height = ROW * names.len() as i32 + 26;
     let mut svg = String::new();
     {

@@ -77,20 +77,19 @@ pub(crate) fn summary(report: &Report) -> String {
 }
 
 fn gates(report: &Report) -> String {
-    let failed = report
+    let failed: Vec<_> = report
         .gates
         .iter()
         .filter(|outcome| !outcome.passed)
-        .count();
-    match (report.gates.len(), failed) {
+        .map(|outcome| format!("{} {}", outcome.gate.model, outcome.gate.metric))
+        .collect();
+    match (report.gates.len(), failed.len()) {
         (0, _) => "It has no gates.".to_owned(),
         (1, 0) => "Its gate holds.".to_owned(),
-        (1, _) => "Its gate fails.".to_owned(),
         (all, 0) => format!("All {all} gates hold."),
-        (all, failed) => format!(
-            "{failed} of {all} gates {}.",
-            if failed == 1 { "fails" } else { "fail" }
-        ),
+        (1, _) => format!("Its gate fails: {}.", failed[0]),
+        (all, 1) => format!("1 of {all} gates fails: {}.", failed[0]),
+        (all, some) => format!("{some} of {all} gates fail: {}.", failed.join(", ")),
     }
 }
 

@@ -64,7 +64,9 @@ pub(crate) fn reading(difference: &Difference) -> &'static str {
         Some((low, _)) if low > 0.0 => "better",
         Some((_, high)) if high < 0.0 => "worse",
         Some(_) => "within noise",
-        None => "unknown",
+        None if difference.estimate.value == 0.0 => "equal",
+        // Every row differs by the same: real on these rows, and they say nothing of others.
+        None => "not known",
     }
 }
 
@@ -125,7 +127,7 @@ fn leader(report: &Report) -> String {
     {
         text.push_str(match reading(difference) {
             "within noise" => ", which is within noise",
-            "unknown" => "",
+            "equal" | "not known" => "",
             _ => ", which is more than noise",
         });
     }

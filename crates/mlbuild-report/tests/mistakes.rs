@@ -48,12 +48,12 @@ fn keys_must_match_one_to_one() {
     `truth` and predictions need one row each for every key: predict on the table that is the truth
     "#);
     insta::assert_snapshot!(predicted(&[1, 2, 3, 4], &[list(), list(), list(), list()]).mistake(), @r#"
-    report::extra-key: 1 row of `predictions.recs` have a key that `truth` lacks
+    report::extra-key: `predictions.recs` has 1 row with a key that `truth` lacks
     user = 4
     `truth` and predictions need one row each for every key: predict on the table that is the truth
     "#);
     insta::assert_snapshot!(predicted(&[1, 2, 3, 2], &[list(), list(), list(), list()]).mistake(), @r#"
-    report::duplicate-key: 1 row of `predictions.recs` repeat a key
+    report::duplicate-key: `predictions.recs` has 1 row with a key that an earlier row has
     user = 2
     `truth` and predictions need one row each for every key: predict on the table that is the truth
     "#);
@@ -103,8 +103,8 @@ fn a_diagnostic_shows_the_first_five_rows_only() {
 #[test]
 fn lists_must_be_as_long_as_the_metrics_look() {
     insta::assert_snapshot!(predicted(&[1, 2, 3], &[vec![10], vec![10, 20], vec![]]).mistake(), @r#"
-    report::list-too-short: 2 rows of `predictions.recs` have lists of fewer than 2 items
-    user = 1: 1 items
+    report::list-too-short: `predictions.recs` has 2 rows with a list of fewer than 2 items
+    user = 1: 1 item
     user = 3: 0 items
     a metric looks at the first 2: predict with `k = 2` or more
     "#);

@@ -14,7 +14,7 @@ const MUTED: RGBColor = RGBColor(0x5B, 0x64, 0x70);
 const GRID: RGBColor = RGBColor(0xDF, 0xE3, 0xE8);
 /// One colour a model, told apart also by people who do not see red or green; used again after the last.
 const MODELS: [RGBColor; 8] = [
-    RGBColor(0x25, 0x63, 0xA8),
+    RGBColor(0x3F, 0x7F, 0xC8),
     RGBColor(0xD9, 0x82, 0x2B),
     RGBColor(0x3A, 0x9A, 0x6B),
     RGBColor(0xB0, 0x50, 0x8F),
@@ -65,8 +65,8 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// One horizontal bar a model, with its name and figure.
 pub(crate) fn model_bars(names: &[&str], bars: &[Bar]) -> Result<String, NotDrawn> {
     const ROW: i32 = 26;
-    const NAMES: i32 = 104;
-    const WIDTH: i32 = 340;
+    const NAMES: i32 = 112;
+    const WIDTH: i32 = 440;
     let height = ROW * names.len() as i32 + 26;
     let mut svg = String::new();
     {
@@ -245,4 +245,51 @@ fn shorten(name: &str, most: usize) -> String {
         return name.to_owned();
     }
     name.chars().take(most - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_style_sheet_knows_every_colour_of_a_chart() {
+        let sheet = include_str!("report.css");
+        let hex = |RGBColor(r, g, b)| format!("#{r:02X}{g:02X}{b:02X}");
+        for color in MODELS.into_iter().chain([INK, MUTED]) {
+            assert!(
+                sheet.contains(&format!("[fill=\"{}\"]", hex(color))),
+                "{}",
+                hex(color)
+            );
+        }
+        for color in [INK, GRID] {
+            assert!(
+                sheet.contains(&format!("[stroke=\"{}\"]", hex(color))),
+                "{}",
+                hex(color)
+            );
+        }
+    }
+
+    #[test]
+    fn figures_that_are_not_numbers_and_bars_of_nothing_are_drawn() {
+        let bar = |value| Bar {
+            value,
+            interval: Some((f64::NAN, f64::INFINITY)),
+        };
+        let svg = model_bars(&["a<b", "nothing"], &[bar(f64::NAN), bar(0.0)]).unwrap();
+        assert!(svg.contains("a&lt;b") && !svg.contains("NaN") && !svg.contains("inf"));
+        let cluster = Cluster {
+            label: "1".to_owned(),
+            note: String::new(),
+            bars: vec![bar(f64::NAN)],
+        };
+        assert!(!clusters(&[cluster]).unwrap().contains("NaN"));
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        assert_eq!(shorten("a_very_long_model_name", 15), "a_very_long_mo…");
+        assert_eq!(shorten("exactly_fifteen", 15), "exactly_fifteen");
+    }
 }

@@ -12,7 +12,8 @@ const Z: f64 = 1.959_963_984_540_054;
 pub(crate) struct Estimate {
     /// The figure itself.
     pub value: f64,
-    /// Standard error of the mean; `None` where the figure is no mean, or a mean of fewer than two rows.
+    /// Standard error of the mean; `None` where the figure is no mean, or one of values that do not differ: a hit rate
+    /// of 1 on three rows is not certain, but these rows cannot say how uncertain it is.
     pub standard_error: Option<f64>,
 }
 
@@ -28,14 +29,17 @@ impl Estimate {
     /// The mean of `values`, NaN if there are none. Walks them twice.
     pub(crate) fn mean(values: impl Iterator<Item = f64> + Clone) -> Self {
         let (mut rows, mut sum) = (0u64, 0.0);
+        let (mut least, mut greatest) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.clone() {
             rows += 1;
             sum += value;
+            least = least.min(value);
+            greatest = greatest.max(value);
         }
         let mean = sum / rows as f64;
         let squares: f64 = values.map(|value| (value - mean) * (value - mean)).sum();
         let standard_error =
-            (rows >= 2).then(|| (squares / (rows - 1) as f64).sqrt() / (rows as f64).sqrt());
+            (least < greatest).then(|| (squares / (rows - 1) as f64).sqrt() / (rows as f64).sqrt());
         Self {
             value: mean,
             standard_error,
@@ -74,8 +78,9 @@ mod tests {
     }
 
     #[test]
-    fn one_row_has_no_standard_error_and_none_no_mean() {
+    fn rows_that_do_not_differ_have_no_standard_error_and_none_no_mean() {
         assert_eq!(Estimate::mean([0.5].into_iter()), Estimate::exact(0.5));
+        assert_eq!(Estimate::mean([1.0; 3].into_iter()), Estimate::exact(1.0));
         assert!(Estimate::mean(std::iter::empty()).value.is_nan());
     }
 }

@@ -150,7 +150,7 @@ fn differences(report: &Report) -> Markup {
             "Better or worse: the interval does not hold zero. With many comparisons, some will look so by chance."
         }
         div .scroll { table {
-            thead { tr { th { "Less" } @for metric in &metrics { th .number { (metric) } } } }
+            thead { tr { th { "Compared with" } @for metric in &metrics { th .number { (metric) } } } }
             tbody { @for row in report.differences.chunks(metrics.len()) {
                 tr {
                     th scope="row" { (row[0].other) }

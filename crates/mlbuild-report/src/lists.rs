@@ -7,6 +7,7 @@ use mlbuild_action::{Evaluate, Failure, MetricName};
 use crate::evidence::{Predictions, invalid, key_columns, null};
 use crate::keys::{ItemId, Items, Keys};
 use crate::table::{Batch, Scalar};
+use crate::words::plural;
 
 /// How many offending rows a diagnostic shows.
 const EXAMPLES: usize = 5;
@@ -100,7 +101,8 @@ impl<'a> ListReader<'a> {
             let list = lists.get(index).ok_or_else(|| null(self.name, "items"))?;
             let length = list.len();
             if (length as u64) < u64::from(self.k_max) {
-                self.short.add(|| format!("{}: {length} items", show()));
+                self.short
+                    .add(|| format!("{}: {}", show(), plural(length as u64, "item")));
                 continue;
             }
             for (rank, item) in (1u32..).zip(list) {
@@ -157,19 +159,25 @@ impl<'a> ListReader<'a> {
         };
         let Offenders { count, examples } = self.repeated;
         if count > 0 {
-            let message = format!("{} of `{name}` repeat a key", rows(count));
+            let message = format!(
+                "`{name}` has {} with a key that an earlier row has",
+                plural(count, "row")
+            );
             return join("report::duplicate-key", message, examples);
         }
         let Offenders { count, examples } = self.unknown;
         if count > 0 {
-            let message = format!("{} of `{name}` have a key that `truth` lacks", rows(count));
+            let message = format!(
+                "`{name}` has {} with a key that `truth` lacks",
+                plural(count, "row")
+            );
             return join("report::extra-key", message, examples);
         }
         let missing = self.seen.iter().filter(|seen| !**seen).count() as u64;
         if missing > 0 {
             let message = format!(
                 "`{name}` lacks {missing} of {} of `truth`",
-                rows(self.seen.len() as u64)
+                plural(self.seen.len() as u64, "row")
             );
             return join(
                 "report::missing-key",
@@ -183,8 +191,8 @@ impl<'a> ListReader<'a> {
             return Err(invalid(
                 "report::list-too-short",
                 format!(
-                    "{} of `{name}` have lists of fewer than {needed} items",
-                    rows(count)
+                    "`{name}` has {} with a list of fewer than {needed} items",
+                    plural(count, "row")
                 ),
                 |d| {
                     d.detail(examples).help(format!(
@@ -242,14 +250,5 @@ impl BadItem {
                 },
             ),
         }
-    }
-}
-
-/// `1 row`, `2 rows`.
-fn rows(count: u64) -> String {
-    if count == 1 {
-        "1 row".to_owned()
-    } else {
-        format!("{count} rows")
     }
 }

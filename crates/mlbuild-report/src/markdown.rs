@@ -69,7 +69,7 @@ fn differences(report: &Report, text: &mut String) {
         .iter()
         .filter(|d| d.other == first.other)
         .count();
-    let mut head = vec!["Less".to_owned()];
+    let mut head = vec!["Compared with".to_owned()];
     head.extend(
         report.differences[..per_model]
             .iter()

@@ -182,15 +182,18 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_has_a_definition_with_its_source() {
+    fn the_specification_defines_every_metric_in_the_same_words() {
+        let mut lines = String::new();
         for name in MetricName::ALL {
-            let metric: Metric = format!("{}@7", name.as_str()).parse().unwrap();
-            let definition = definition(metric);
-            assert!(
-                definition.text.contains('7') && definition.text.ends_with('.'),
-                "{metric}"
-            );
-            assert!(definition.source.contains(char::is_numeric), "{metric}");
+            let metric: Metric = format!("{}@10", name.as_str()).parse().unwrap();
+            let Definition { text, source } = definition(metric);
+            assert!(text.contains("10") && text.ends_with('.'), "{metric}");
+            lines.push_str(&format!("- `{metric}`: {text} {source}.\n"));
         }
+        let spec = include_str!("../../../spec/report.md");
+        assert!(
+            spec.contains(&lines),
+            "`spec/report.md` must hold:\n{lines}"
+        );
     }
 }

@@ -40,10 +40,10 @@ pub(crate) fn slices(metric: Metric, evidence: &Evidence) -> Vec<Slice> {
 /// Names of the parts by length of history, each with the least length that is beyond it.
 const LENGTHS: [(&str, u64); 6] = [
     ("0", 1),
-    ("1–9", 10),
-    ("10–19", 20),
-    ("20–49", 50),
-    ("50–99", 100),
+    ("1-9", 10),
+    ("10-19", 20),
+    ("20-49", 50),
+    ("50-99", 100),
     ("100+", u64::MAX),
 ];
 

@@ -36,7 +36,7 @@ pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -64,7 +64,9 @@ pub(crate) fn reading(difference: &Difference) -> &'static str {
         Some((low, _)) if low > 0.0 => "better",
         Some((_, high)) if high < 0.0 => "worse",
         Some(_) => "within noise",
-        None => "unknown",
+        None if difference.estimate.value == 0.0 => "equal",
+        // Every row differs by the same: real on these rows, and they say nothing of others.
+        None => "not known",
     }
 }
 
@@ -77,20 +79,19 @@ pub(crate) fn summary(report: &Report) -> String {
 }
 
 fn gates(report: &Report) -> String {
-    let failed = report
+    let failed: Vec<_> = report
         .gates
         .iter()
         .filter(|outcome| !outcome.passed)
-        .count();
-    match (report.gates.len(), failed) {
+        .map(|outcome| format!("{} {}", outcome.gate.model, outcome.gate.metric))
+        .collect();
+    match (report.gates.len(), failed.len()) {
         (0, _) => "It has no gates.".to_owned(),
         (1, 0) => "Its gate holds.".to_owned(),
-        (1, _) => "Its gate fails.".to_owned(),
         (all, 0) => format!("All {all} gates hold."),
-        (all, failed) => format!(
-            "{failed} of {all} gates {}.",
-            if failed == 1 { "fails" } else { "fail" }
-        ),
+        (1, _) => format!("Its gate fails: {}.", failed[0]),
+        (all, 1) => format!("1 of {all} gates fails: {}.", failed[0]),
+        (all, some) => format!("{some} of {all} gates fail: {}.", failed.join(", ")),
     }
 }
 
@@ -126,7 +127,7 @@ fn leader(report: &Report) -> String {
     {
         text.push_str(match reading(difference) {
             "within noise" => ", which is within noise",
-            "unknown" => "",
+            "equal" | "not known" => "",
             _ => ", which is more than noise",
         });
     }

@@ -62,7 +62,7 @@ fn write_a_sample_report() {
         )
         .gate("recs", "hit_rate@10", Bound::Min(0.18))
         .gate("recs", "ndcg@10", Bound::Above("item_knn".to_owned()))
-        .gate("recs", "coverage@10", Bound::Min(0.9));
+        .gate("recs", "coverage@10", Bound::Min(0.95));
     for (name, rate) in models {
         let found: Vec<Vec<i64>> = truth
             .iter()

@@ -115,6 +115,10 @@ impl Session<'_> {
         })
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the client of the worker starts it"
+    )]
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if self.device == Device::Gpu {

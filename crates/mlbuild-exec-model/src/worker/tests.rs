@@ -86,6 +86,7 @@ impl Script {
 
     /// The program. Its file is never open for writing in this process: a child that another test starts meanwhile would
     /// inherit it, and a file open for writing cannot be executed.
+    #[expect(clippy::disallowed_methods, reason = "only a child may write the file")]
     fn program(self) -> PathBuf {
         let path = self.folder.join("worker.sh");
         let mut cat = Command::new("sh")

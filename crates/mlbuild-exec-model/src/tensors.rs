@@ -3,6 +3,7 @@
 //! A file's bytes depend on its tensors alone: the library orders them by type and name, and no metadata is added.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use mlbuild_action::{Diagnostic, Failure};
@@ -75,7 +76,10 @@ pub(crate) struct TensorFile {
 
 impl TensorFile {
     pub(crate) fn read(what: &'static str, path: &Path) -> Result<Self, Failure> {
-        let bytes = fs::read(path).map_err(|e| io_failure(&format!("read {what}"), &e))?;
+        let bytes = fs::read(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => broken(what, "is not there"),
+            _ => io_failure(&format!("read {what}"), &error),
+        })?;
         let file = Self { what, bytes };
         file.tensors()?;
         Ok(file)

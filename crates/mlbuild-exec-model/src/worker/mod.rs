@@ -5,6 +5,8 @@
 //! believed: shapes, dtypes, ranges and order.
 
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -115,6 +115,10 @@ impl Session<'_> {
         })
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the client of the worker starts it"
+    )]
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if self.device == Device::Gpu {
@@ -326,9 +330,22 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.stdin = None;
-        // Fails only if it has been reaped.
-        let _ = self.child.kill();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            kill_group(&self.child);
+        }
         let _ = self.child.wait();
+    }
+}
+
+/// Kills the process, which leads its group and has not been reaped, and whatever it started: a grandchild would keep
+/// the streams open.
+fn kill_group(child: &Child) {
+    let Ok(group) = libc::pid_t::try_from(child.id()) else {
+        return;
+    };
+    // SAFETY: takes two integers; the group cannot be another's, as its leader still has its number.
+    unsafe {
+        libc::kill(-group, libc::SIGKILL);
     }
 }
 

@@ -359,6 +359,14 @@ fn nothing_to_learn_from_fails() {
     let world = World::new();
     world.write("train", &[vec![1], Vec::new(), vec![2]], None);
     check_failure(&world.train("w", &[]), "train::empty", "two items");
+
+    let world = World::new();
+    world.write("valid", &[], Some(Vec::new()));
+    check_failure(
+        &world.train("w", &[]),
+        "train::empty",
+        "validation table has no rows",
+    );
 }
 
 #[test]

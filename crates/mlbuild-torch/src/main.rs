@@ -55,7 +55,7 @@ fn usage() -> ! {
 }
 
 /// Starts the worker anew with the variables that libtorch reads while it is loaded, unless the client set them.
-#[expect(
+#[allow(
     clippy::disallowed_methods,
     reason = "libtorch takes these settings from the environment only"
 )]

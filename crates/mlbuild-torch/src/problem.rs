@@ -1,5 +1,6 @@
 //! Why work failed, as it is told to the client.
 
+use std::any::Any;
 use std::fmt;
 use std::path::Path;
 
@@ -89,19 +90,44 @@ impl Problem {
     }
 }
 
-impl From<TchError> for Problem {
-    /// Keeps the first line: the others are a C++ stack trace.
-    fn from(error: TchError) -> Problem {
-        let text = error.to_string();
-        let line = text.lines().next().unwrap_or_default();
-        let line = line.strip_prefix("Internal torch error: ").unwrap_or(line);
+impl Problem {
+    /// What a panic says. tch turns libtorch's error into a panic when a scalar argument is dropped while the error is
+    /// pending, so the error is then inside the message, with its line ends escaped.
+    pub fn from_panic(payload: &(dyn Any + Send)) -> Problem {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        if let Some((_, error)) = text.split_once("Torch(\"") {
+            return Problem::libtorch(&error.replace("\\n", "\n").replace("\\\"", "\""));
+        }
+        Problem::new(
+            Code::Bug,
+            format!("the worker panicked: {}", first_line(text)),
+        )
+        .help("please report this, with the log")
+    }
+
+    /// What libtorch says, without its C++ stack trace.
+    fn libtorch(text: &str) -> Problem {
         let exhausted = ["not enough memory", "out of memory"];
         if exhausted.iter().any(|words| text.contains(words)) {
-            return Problem::new(Code::OutOfMemory, line)
+            return Problem::new(Code::OutOfMemory, first_line(text))
                 .help("a smaller `batch`, `max_length` or `dim` needs less memory");
         }
-        Problem::new(Code::Libtorch, line)
+        Problem::new(Code::Libtorch, first_line(text))
     }
+}
+
+impl From<TchError> for Problem {
+    fn from(error: TchError) -> Problem {
+        let text = error.to_string();
+        Problem::libtorch(text.strip_prefix("Internal torch error: ").unwrap_or(&text))
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -115,6 +141,18 @@ mod tests {
         assert_eq!(
             Problem::from(error),
             Problem::new(Code::Libtorch, "mat1 and mat2 do not fit")
+        );
+    }
+
+    #[test]
+    fn a_panic_of_tch_is_libtorchs_error() {
+        let error = TchError::Torch("sizes \"a\" differ\nException raised".into());
+        let text = format!("called `Result::unwrap()` on an `Err` value: {error:?}");
+        let problem = Problem::from_panic(&text);
+        assert_eq!(problem, Problem::new(Code::Libtorch, "sizes \"a\" differ"));
+        assert_eq!(
+            Problem::from_panic(&"index 3").message,
+            "the worker panicked: index 3"
         );
     }
 

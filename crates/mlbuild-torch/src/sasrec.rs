@@ -274,8 +274,11 @@ impl Sasrec {
         hidden.f_linear(&self.weights[0].tensor, Some(&self.weights[1].tensor))
     }
 
+    /// Layer norm. Scale and bias are applied outside of libtorch's kernel, which adds up their gradients by thread, so
+    /// that the bits would depend on the number of threads.
     fn norm(&self, x: &Tensor, scale: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
-        x.f_layer_norm([self.shape.dim], Some(scale), Some(bias), NORM_EPS, false)
+        let normal = x.f_layer_norm::<Tensor>([self.shape.dim], None, None, NORM_EPS, false)?;
+        normal.f_mul(scale)?.f_add(bias)
     }
 
     /// Multi-head attention of every position to itself and those before it.

@@ -27,22 +27,20 @@ impl Sequences {
         let mut tensors = read_tensors(path)?;
         let items = vector(&mut tensors, "items", path)?;
         let offsets = vector(&mut tensors, "offsets", path)?;
-        let labels = if with_labels {
-            vector(&mut tensors, "labels", path)?
-        } else {
-            Vec::new()
-        };
+        let labels = with_labels
+            .then(|| vector(&mut tensors, "labels", path))
+            .transpose()?;
         Sequences::new(items, &offsets, labels, catalog)
     }
 
-    /// Checks sequences; `labels` is empty or has one item a row.
+    /// Checks sequences; `labels`, if there are any, has one item a row.
     ///
     /// # Errors
     /// [`Code::Input`] or [`Code::OutOfRange`].
     pub fn new(
         items: Vec<i64>,
         offsets: &[i64],
-        labels: Vec<i64>,
+        labels: Option<Vec<i64>>,
         catalog: i64,
     ) -> Result<Sequences, Problem> {
         let wrong = |message: String| Err(Problem::new(Code::Input, message));
@@ -63,7 +61,9 @@ impl Sequences {
             ));
         }
         let rows = offsets.len() - 1;
-        if !labels.is_empty() && labels.len() != rows {
+        let labelled = labels.is_some();
+        let labels = labels.unwrap_or_default();
+        if labelled && labels.len() != rows {
             return wrong(format!(
                 "`labels` has {} entries for {rows} rows",
                 labels.len()
@@ -172,15 +172,16 @@ fn vector(
 mod tests {
     use super::*;
 
-    fn message(items: &[i64], offsets: &[i64], labels: &[i64]) -> String {
-        Sequences::new(items.to_vec(), offsets, labels.to_vec(), 10)
+    fn message(items: &[i64], offsets: &[i64], labels: Option<&[i64]>) -> String {
+        Sequences::new(items.to_vec(), offsets, labels.map(<[i64]>::to_vec), 10)
             .unwrap_err()
             .message
     }
 
     #[test]
     fn rows_lie_between_offsets() {
-        let sequences = Sequences::new(vec![1, 2, 3], &[0, 2, 2, 3], vec![4, 5, 6], 10).unwrap();
+        let sequences =
+            Sequences::new(vec![1, 2, 3], &[0, 2, 2, 3], Some(vec![4, 5, 6]), 10).unwrap();
         assert_eq!(sequences.rows(), 3);
         assert_eq!(
             (sequences.row(0), sequences.row(1), sequences.row(2)),
@@ -191,28 +192,32 @@ mod tests {
     #[test]
     fn broken_input_is_named() {
         assert_eq!(
-            message(&[], &[], &[]),
+            message(&[], &[], None),
             "`offsets` is empty; it has one entry more than there are rows"
         );
         assert_eq!(
-            message(&[1], &[0, 2], &[]),
+            message(&[1], &[0, 2], None),
             "`offsets` goes from 0 to 2, not from 0 to 1"
         );
         assert_eq!(
-            message(&[1, 2], &[0, 5, 2], &[]),
+            message(&[1, 2], &[0, 5, 2], None),
             "`offsets` falls from 5 to 2 at row 1"
         );
         assert_eq!(
-            message(&[1, 2], &[0, 2], &[1, 1]),
+            message(&[1, 2], &[0, 2], Some(&[1, 1])),
             "`labels` has 2 entries for 1 rows"
         );
         assert_eq!(
-            message(&[1, 10], &[0, 2], &[]),
+            message(&[1, 10], &[0, 2], None),
             "`items` holds 10 at 1; the catalog has 10 items"
         );
         assert_eq!(
-            message(&[1, 2], &[0, 2], &[-1]),
+            message(&[1, 2], &[0, 2], Some(&[-1])),
             "`labels` holds -1 at 0; the catalog has 10 items"
+        );
+        assert_eq!(
+            message(&[1, 2], &[0, 2], Some(&[])),
+            "`labels` has 0 entries for 1 rows"
         );
     }
 

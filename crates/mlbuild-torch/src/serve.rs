@@ -83,16 +83,14 @@ pub fn serve(input: impl Read + Send + 'static, output: File, no_cuda: Option<&s
         }
     };
     beat(voice.clone());
-    // A panic is a bug, ours or tch's; its message is on standard error already.
+    // tch panics where it cannot return libtorch's error; any other panic is a bug. The log has the whole story.
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         work::perform(&request, no_cuda, &|m| voice.say(&m))
     }));
     voice.say(&match result {
         Ok(Ok(metrics)) => FromWorker::Done { metrics },
         Ok(Err(problem)) => failed(problem),
-        Err(_) => failed(
-            Problem::new(Code::Bug, "the worker panicked").help("please report this, with the log"),
-        ),
+        Err(panic) => failed(Problem::from_panic(&*panic)),
     });
     Exit::Done
 }

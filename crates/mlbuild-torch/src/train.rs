@@ -17,8 +17,8 @@ use crate::rank::{self, Figures};
 use crate::sasrec::{Sasrec, Shape};
 use crate::sequences::{Sequences, pad};
 
-/// How many scores are held at a time: 64 MiB of them.
-const SCORES: i64 = 1 << 24;
+/// How many scores are held at a time: 4 MiB of them, so that they stay in the cache.
+const SCORES: i64 = 1 << 20;
 
 /// What is known after an epoch.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -45,7 +45,7 @@ pub struct Fitted {
 /// Fits a model to `train`; `report` hears of every epoch.
 ///
 /// # Errors
-/// [`Code::Empty`] without a catalog or a sequence of two items; [`Code::Diverged`] when the loss is no longer finite;
+/// [`Code::Empty`] without a catalog, a sequence of two items, or a row to validate on; [`Code::Diverged`] when the loss is no longer finite;
 /// those of libtorch.
 pub fn train(
     params: &Params,
@@ -55,7 +55,7 @@ pub fn train(
     device: tch::Device,
     mut report: impl FnMut(&Epoch),
 ) -> Result<Fitted, Problem> {
-    check_not_empty(catalog, train)?;
+    check_not_empty(catalog, train, valid)?;
     tch::manual_seed(params.seed);
     let mut order = Order::new(params.seed);
     let mut model = Sasrec::random(Shape::new(params, catalog), device)?;
@@ -118,7 +118,11 @@ pub fn train(
     })
 }
 
-fn check_not_empty(catalog: i64, train: &Sequences) -> Result<(), Problem> {
+fn check_not_empty(
+    catalog: i64,
+    train: &Sequences,
+    valid: Option<&Sequences>,
+) -> Result<(), Problem> {
     if catalog < 1 {
         return Err(Problem::new(Code::Empty, "the catalog has no items"));
     }
@@ -127,6 +131,10 @@ fn check_not_empty(catalog: i64, train: &Sequences) -> Result<(), Problem> {
             Problem::new(Code::Empty, "no training sequence has two items or more")
                 .help("every item but a sequence's first is something to predict"),
         );
+    }
+    if valid.is_some_and(|valid| valid.rows() == 0) {
+        let problem = Problem::new(Code::Empty, "the validation table has no rows");
+        return Err(problem.help("without `validate` training runs for all of its `epochs`"));
     }
     Ok(())
 }
@@ -279,7 +287,7 @@ mod tests {
     #[test]
     fn windows_predict_every_item_but_the_first_once() {
         let row: Vec<i64> = (0..57).collect();
-        let sequences = Sequences::new(row, &[0, 57], Vec::new(), 57).unwrap();
+        let sequences = Sequences::new(row, &[0, 57], None, 57).unwrap();
         for seed in 0..50 {
             let windows = windows(&sequences, 10, &mut Order::new(seed));
             let mut targets: Vec<i64> = windows
@@ -298,7 +306,7 @@ mod tests {
 
     #[test]
     fn short_sequences_are_one_window() {
-        let sequences = Sequences::new(vec![1, 2, 3, 4], &[0, 3, 4, 4], Vec::new(), 5).unwrap();
+        let sequences = Sequences::new(vec![1, 2, 3, 4], &[0, 3, 4, 4], None, 5).unwrap();
         assert_eq!(windows(&sequences, 2, &mut Order::new(1)), [&[1, 2, 3]]);
     }
 }

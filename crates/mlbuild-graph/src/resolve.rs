@@ -150,7 +150,7 @@ impl<'a> Resolver<'a> {
                 let same_kind =
                     names.filter(|name| name.starts_with(&format!("{}:", label.kind())));
                 match list(same_kind).as_str() {
-                    "none" => format!("the project has no {}", label.kind()),
+                    "none" => format!("the project has no {}", label.kind().noun()),
                     names => format!("there is {names}"),
                 }
             }

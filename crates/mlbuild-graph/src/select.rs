@@ -152,7 +152,7 @@ impl Graph {
             Some(("kind", kind)) => {
                 let kinds = Kind::ALL.map(Kind::as_str);
                 let message = match Kind::from_name(kind) {
-                    Some(_) => format!("the project has no {kind}"),
+                    Some(kind) => format!("the project has no {}", kind.noun()),
                     None => format!("unknown kind `{kind}`"),
                 };
                 error(message, suggestion(kind, kinds, "the kinds are"))

@@ -62,7 +62,7 @@ fn path<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<PathDefi
                         patterns[0].range.clone(),
                         "files of which format?",
                         format!(
-                            "add `format = ...`: {}",
+                            "add `format`: one of {}",
                             list(Format::ALL.map(Format::as_str))
                         ),
                     );
@@ -387,7 +387,10 @@ fn command_ingestion<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Op
     if !label.kind().is_tabular() {
         for key in ["columns", "format", "row_number"] {
             if let Some((range, _)) = section.get(key) {
-                let message = format!("`{key}` makes a table, and a {} is none", label.kind());
+                let message = format!(
+                    "`{key}` makes a table, and a {} is none",
+                    label.kind().noun()
+                );
                 reader.error("manifest::not-a-table", message, range, "not a table", None);
             }
         }
@@ -508,7 +511,7 @@ fn model_params<'t>(
                     format!("`{}` must be {}", name.value, param.range.describe()),
                     scalar.range,
                     "not allowed",
-                    format!("`{}` is the {}", name.value, param.doc),
+                    format!("`{}`: {}", name.value, param.doc),
                 ),
             }
         }
@@ -571,7 +574,7 @@ fn predict<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<Predi
 fn expect_kind(reader: &mut Reader<'_>, label: &Spanned<Label>, kind: Kind) -> bool {
     let fits = label.kind() == kind;
     if !fits {
-        let message = format!("`{}` is not a {kind}", label.value);
+        let message = format!("`{}` is not a {}", label.value, kind.noun());
         let name = label.kind();
         reader.error(
             "manifest::wrong-kind",

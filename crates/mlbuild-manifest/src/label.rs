@@ -35,6 +35,16 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
+    /// What a target of this kind is, in a sentence: `dataset`.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Data => "dataset",
+            Self::Features => "feature table",
+            Self::Model => "model",
+            Self::Report => "report",
+        }
+    }
+
     /// Whether its targets are tables, unless their files are kept as they are.
     pub const fn is_tabular(self) -> bool {
         matches!(self, Self::Data | Self::Features)

@@ -102,9 +102,12 @@ pub fn parse(manifest: &SourceText, sql: &[SourceText]) -> (Manifest, Vec<Diagno
         }
     }
     result.targets.sort_by(|a, b| a.label.cmp(&b.label));
-    reader
-        .diagnostics
-        .sort_by_key(|diagnostic| diagnostic.spans.first().map(|span| span.range.start));
+    // The manifest comes first, then the SQL files.
+    reader.diagnostics.sort_by_key(|diagnostic| {
+        let span = diagnostic.spans.first()?;
+        let other = (span.file != manifest.path).then(|| span.file.clone());
+        Some((other, span.range.start))
+    });
     (result, reader.diagnostics)
 }
 
@@ -362,11 +365,15 @@ fn rule(reader: &mut Reader<'_>, target: &Target<'_, '_>) -> Option<Rule> {
     if !rule.kinds().contains(&label.kind()) {
         let kinds = rule.kinds().iter().map(|kind| kind.as_str());
         let allowed = rules_of(label.kind()).map(Rule::key);
-        let message = format!("rule `{}` does not make a {}", rule.as_str(), label.kind());
+        let message = format!(
+            "rule `{}` does not make a {}",
+            rule.as_str(),
+            label.kind().noun()
+        );
         let help = format!(
-            "it makes {}; a {} has one of {}",
+            "it makes targets of kind {}; a {} has one of {}",
             list(kinds),
-            label.kind(),
+            label.kind().noun(),
             list(allowed)
         );
         let place = format!("not for kind `{}`", label.kind());
@@ -462,7 +469,10 @@ fn table_keys(reader: &mut Reader<'_>, section: &Section<'_>, definition: &Defin
     };
     for &key in keys::TABLE {
         if let (true, Some((range, _))) = (files, section.get(key)) {
-            let message = format!("`{key}` needs a table, and {} is files", section.name);
+            let message = format!(
+                "`{key}` needs a table, and {} keeps its files as they are",
+                section.name
+            );
             let help = "add `format` to read the files as a table".to_owned();
             reader.error(
                 "manifest::not-a-table",

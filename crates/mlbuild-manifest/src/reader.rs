@@ -279,7 +279,11 @@ impl<'t> Reader<'t> {
             self.wrong_type(key, value, "a list of strings");
             return None;
         };
-        let read = |item| {
+        let read = |item: &'_ TomlSpanned<DeValue<'_>>| {
+            if !item.get_ref().is_str() {
+                self.wrong_type(key, item, "a list of strings");
+                return None;
+            }
             let text = self.as_string(key, item)?;
             self.not_empty(key, text)
         };
@@ -394,13 +398,12 @@ impl<'t> Reader<'t> {
     pub(crate) fn as_sql(&mut self, key: &str, value: Entry<'_>) -> Option<SqlText> {
         let query = self.as_string(key, value)?;
         let literal = &self.text[query.range.clone()];
-        let quotes = literal.len() - literal.trim_start_matches(['"', '\'']).len();
-        // A query may itself begin with a quote; a delimiter has three or one.
-        let quotes = if quotes >= 3 { 3 } else { 1 };
+        let multiline = literal.starts_with("\"\"\"") || literal.starts_with("'''");
+        let quotes = if multiline { 3 } else { 1 };
         let newline = literal[quotes.min(literal.len())..].chars();
         let newline: usize = match *newline.take(2).collect::<Vec<_>>() {
-            ['\n', ..] if quotes == 3 => 1,
-            ['\r', '\n'] if quotes == 3 => 2,
+            ['\n', ..] if multiline => 1,
+            ['\r', '\n'] if multiline => 2,
             _ => 0,
         };
         let start = query.range.start + quotes + newline;

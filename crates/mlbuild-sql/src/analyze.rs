@@ -31,9 +31,50 @@ use crate::{Param, Query, SqlError, TableRef};
 pub fn analyze(text: &str) -> Result<Query, Vec<SqlError>> {
     let positions = Positions::new(text);
     let tokens = tokenize(text, &positions).map_err(|error| vec![error])?;
-    let statement = parse_one(&tokens, &positions).map_err(|error| vec![error])?;
+    // Parsing, walking and dropping a syntax tree recurse, and a chain like `a or b or ...` is as deep as it is long. So
+    // they get a stack by the number of tokens, whatever is left of the caller's; only pages touched are paid for.
+    let stack_bytes = STACK_BASE_BYTES + STACK_TOKEN_BYTES * tokens.len();
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .stack_size(stack_bytes.min(STACK_MAX_BYTES))
+            .spawn_scoped(scope, || analyze_tokens(&tokens, &positions))
+            .map(std::thread::ScopedJoinHandle::join)
+    })
+    .unwrap_or_else(|error| {
+        let message = format!("the query cannot be parsed: {error}");
+        Ok(Err(vec![SqlError::new(
+            "sql::no-memory",
+            message,
+            0..positions.end(),
+            "needs a stack of its own",
+        )]))
+    })
+    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+const STACK_BASE_BYTES: usize = 16 << 20;
+const STACK_TOKEN_BYTES: usize = 8 << 10;
+const STACK_MAX_BYTES: usize = 4 << 30;
+/// Beyond this many tokens, [`STACK_MAX_BYTES`] may not do.
+const MAX_TOKENS: usize = (STACK_MAX_BYTES - STACK_BASE_BYTES) / STACK_TOKEN_BYTES;
+
+fn analyze_tokens(
+    tokens: &[TokenWithSpan],
+    positions: &Positions<'_>,
+) -> Result<Query, Vec<SqlError>> {
+    if tokens.len() > MAX_TOKENS {
+        let message = format!(
+            "a query has at most {MAX_TOKENS} words, and this has {}",
+            tokens.len()
+        );
+        return Err(vec![
+            SqlError::new("sql::too-long", message, 0..positions.end(), "too long")
+                .help("put literal rows into a file, and read it as a target of rule `path`"),
+        ]);
+    }
+    let statement = parse_one(tokens, positions).map_err(|error| vec![error])?;
     let mut reader = Reader {
-        positions: &positions,
+        positions,
         scopes: Vec::new(),
         calls: Vec::new(),
         tables: BTreeMap::new(),
@@ -55,7 +96,7 @@ pub fn analyze(text: &str) -> Result<Query, Vec<SqlError>> {
     let tables = tables.into_iter();
     let params = params.into_iter();
     Ok(Query {
-        canonical: canonical(&statement, &tokens),
+        canonical: canonical(&statement, tokens),
         tables: tables
             .map(|((kind, name), range)| TableRef { kind, name, range })
             .collect(),
@@ -79,10 +120,13 @@ fn parse_one(tokens: &[TokenWithSpan], positions: &Positions<'_>) -> Result<Stat
     while parser.consume_token(&Token::SemiColon) {}
     let first = parser.peek_token();
     if first.token == Token::EOF {
-        return Err(
-            SqlError::new("sql::empty", "there is no query", 0..positions.end(), "")
-                .help("write one `select` statement"),
-        );
+        return Err(SqlError::new(
+            "sql::empty",
+            "there is no query",
+            0..positions.end(),
+            "empty",
+        )
+        .help("write one `select` statement"));
     }
     let range = positions.range(first.span);
     let statement = parser
@@ -109,7 +153,7 @@ fn parse_one(tokens: &[TokenWithSpan], positions: &Positions<'_>) -> Result<Stat
             "sql::syntax",
             format!("expected the end of the query, found `{found}`"),
             positions.range(rest.span),
-            "not expected here",
+            "here",
         )),
     }
 }
@@ -146,8 +190,11 @@ fn syntax_error(
             ),
     };
     let message = message.replacen("Expected: ", "expected ", 1);
-    let message = message.replace(", found: EOF", ", found the end of the query");
-    let message = message.replace(", found: ", ", found ");
+    let message = match message.rsplit_once(", found: ") {
+        Some((expected, "EOF")) => format!("{expected}, found the end of the query"),
+        Some((expected, found)) => format!("{expected}, found `{found}`"),
+        None => message,
+    };
     SqlError::new("sql::syntax", lower_first(&message), range, "here")
 }
 

@@ -68,11 +68,7 @@ impl Lineage {
         if !statement.readonly() || statement.column_count() == 0 {
             return Err(LineageError::NotAQuery);
         }
-        let columns: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut table = QueryTable {
             columns,
             rows: Vec::new(),

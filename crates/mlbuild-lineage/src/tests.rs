@@ -456,10 +456,17 @@ fn a_damaged_database_says_so_and_stays() {
     let (_dir, path) = database();
     let mut lineage = Lineage::open(&path).unwrap();
     record_a_build(&mut lineage, 0);
+    let found = cells(
+        &lineage,
+        "select rootpage from sqlite_schema where name = 'run'",
+    );
+    let [Cell::Int(page)] = found[0][..] else {
+        panic!("a page")
+    };
     drop(lineage);
     let mut bytes = fs::read(&path).unwrap();
-    // All but the header and the schema's pages.
-    bytes[4096 * 3..].fill(0x5a);
+    let page = usize::try_from(page).unwrap();
+    bytes[(page - 1) * 4096..page * 4096].fill(0x5a);
     fs::write(&path, &bytes).unwrap();
     let lineage = Lineage::open(&path).unwrap();
     for error in [

@@ -156,4 +156,15 @@ mod tests {
             Err(CacheError::NotACache { .. })
         ));
     }
+
+    #[test]
+    fn what_the_file_system_refuses_names_path_and_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let cache = Cache::open(&file.join("cache"));
+        let error = cache.and_then(|cache| cache.put_bytes(b"x")).unwrap_err();
+        assert_eq!(error.io_kind(), Some(io::ErrorKind::NotADirectory));
+        assert!(error.to_string().contains("file"), "{error}");
+    }
 }

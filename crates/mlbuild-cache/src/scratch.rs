@@ -91,14 +91,17 @@ impl Cache {
         Ok(Scratch { path })
     }
 
-    /// Removes what dead processes left in `tmp/`. What cannot be removed stays: it harms nobody.
+    /// Removes what dead processes left: in `tmp/`, and next to the stat index. What cannot be removed stays: it harms
+    /// nobody.
     pub(crate) fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(self.tmp()) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            if entry.file_name().to_str().is_some_and(is_stale) {
-                remove_all(&entry.path());
+        for (folder, prefix) in [(self.tmp(), ""), (self.root.clone(), "stat-index.tmp-")] {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            for entry in entries {
+                let name = entry.file_name();
+                let suffix = name.to_str().and_then(|name| name.strip_prefix(prefix));
+                if suffix.is_some_and(is_stale) {
+                    remove_all(&entry.path());
+                }
             }
         }
     }
@@ -167,8 +170,11 @@ mod tests {
         let left = cache.tmp().join("4194304999-3");
         fs::create_dir(&left).unwrap();
         fs::write(left.join("half"), "half").unwrap();
+        let index = dir.path().join("stat-index.tmp-4194304999-0");
+        fs::write(&index, "half").unwrap();
         cache.sweep();
         assert!(!left.exists());
+        assert!(!index.exists());
         assert!(ours.path().exists());
     }
 }

@@ -73,20 +73,20 @@ pub(crate) trait In<T> {
 
 impl<T> In<T> for rusqlite::Result<T> {
     fn within(self, path: &Path) -> Result<T, LineageError> {
-        self.map_err(|error| {
-            let path = path.to_owned();
-            let message = error.to_string();
-            match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                    LineageError::Locked { path }
-                }
-                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-                    LineageError::ReadOnly { path }
-                }
-                Some(ErrorCode::NotADatabase) => LineageError::NotLineage { path },
-                Some(ErrorCode::DatabaseCorrupt) => LineageError::Damaged { path, message },
-                _ => LineageError::Sqlite { path, message },
-            }
-        })
+        self.map_err(|error| LineageError::of(error, path))
+    }
+}
+
+impl LineageError {
+    pub(crate) fn of(error: rusqlite::Error, path: &Path) -> Self {
+        let path = path.to_owned();
+        let message = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path },
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path },
+            Some(ErrorCode::NotADatabase) => Self::NotLineage { path },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, message },
+            _ => Self::Sqlite { path, message },
+        }
     }
 }

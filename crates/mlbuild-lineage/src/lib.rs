@@ -95,3 +95,6 @@ impl Lineage {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,11 @@
 //! Reading: the user's SQL, and what the engine asks.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::OpenFlags;
 use rusqlite::types::ValueRef;
+use rusqlite::{ErrorCode, OpenFlags};
 
 use crate::error::In;
 use crate::record::{Micros, RunId, RunStatus};
@@ -62,22 +63,19 @@ impl Lineage {
     /// statement.
     pub fn query(&self, sql: &str) -> Result<QueryTable, LineageError> {
         let reader = Self::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let mut statement = reader.connection.prepare(sql).map_err(query_error)?;
-        if !statement.readonly() {
+        let failed = |error| query_error(error, &self.path);
+        let mut statement = reader.connection.prepare(sql).map_err(failed)?;
+        if !statement.readonly() || statement.column_count() == 0 {
             return Err(LineageError::NotAQuery);
         }
-        let columns: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut table = QueryTable {
             columns,
             rows: Vec::new(),
         };
-        let mut rows = statement.query([]).map_err(query_error)?;
-        while let Some(row) = rows.next().map_err(query_error)? {
-            let cell = |i| row.get_ref(i).map(Cell::from).map_err(query_error);
+        let mut rows = statement.query([]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let cell = |i| row.get_ref(i).map(Cell::from).map_err(failed);
             let cells = (0..table.columns.len())
                 .map(cell)
                 .collect::<Result<_, _>>()?;
@@ -164,12 +162,22 @@ impl From<ValueRef<'_>> for Cell {
     }
 }
 
-fn query_error(error: rusqlite::Error) -> LineageError {
+fn query_error(error: rusqlite::Error, path: &Path) -> LineageError {
     let (message, offset) = match error {
         rusqlite::Error::MultipleStatement => return LineageError::NotAQuery,
         rusqlite::Error::SqlInputError { msg, offset, .. } => (msg, usize::try_from(offset).ok()),
-        rusqlite::Error::SqliteFailure(_, Some(message)) => (message, None),
-        other => (other.to_string(), None),
+        rusqlite::Error::SqliteFailure(code, Some(message)) if is_the_querys(code.code) => {
+            (message, None)
+        }
+        other => return LineageError::of(other, path),
     };
     LineageError::Query { message, offset }
+}
+
+/// Whether an error while a query runs is about the query: overflow, a bad argument.
+fn is_the_querys(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::TooBig
+    )
 }

@@ -81,6 +81,3 @@ fn back_up(connection: &Connection, path: &Path, version: u32) -> Result<(), Lin
         .within(&backup)?;
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

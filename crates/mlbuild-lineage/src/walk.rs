@@ -152,6 +152,3 @@ impl Lineage {
         Ok(found.unwrap_or(source))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,527 @@
+use std::collections::BTreeMap;
+use std::fs;
+
+use mlbuild_action::{Column, Description};
+use mlbuild_digest::Digest;
+use rusqlite::Connection;
+
+use super::*;
+
+const SPEC: &str = include_str!("../../../spec/lineage.md");
+
+fn database() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sub/lineage.db");
+    (dir, path)
+}
+
+fn start(at: Micros) -> RunStart {
+    RunStart {
+        command: vec!["build".to_owned(), "model:recs".to_owned()],
+        selection: vec!["model:recs".to_owned()],
+        started: at,
+        tools: BTreeMap::from([("mlbuild".to_owned(), "0.1.0".to_owned())]),
+    }
+}
+
+/// A target of one action that reads the artifacts `inputs` and yields `output`; all named by their contents.
+fn target(
+    label: &str,
+    outcome: Outcome,
+    inputs: &[&str],
+    output: &str,
+    micros: u64,
+) -> TargetRecord {
+    let digest = Digest::of(output.as_bytes());
+    let action = ActionRecord {
+        stage: 0,
+        name: "sql".to_owned(),
+        key: Description::from_parts([("label".to_owned(), label.to_owned())].into()).key(),
+        rule: "sql".to_owned(),
+        outcome,
+        toolchain: "test 1".to_owned(),
+        started: 1_000_000,
+        duration: Duration::from_micros(micros),
+        inputs: inputs
+            .iter()
+            .map(|input| InputRecord {
+                name: format!("input {input}"),
+                artifact: Digest::of(input.as_bytes()),
+            })
+            .collect(),
+        output: Some(ArtifactRecord {
+            digest,
+            kind: "table".to_owned(),
+            size_bytes: 100,
+            rows: Some(7),
+            columns: vec![Column {
+                name: "user_id".to_owned(),
+                data_type: "Int64".to_owned(),
+                digest: Digest::of(b"user_id"),
+            }],
+        }),
+        parameters: BTreeMap::from([("lr".to_owned(), "0.001".to_owned())]),
+        metrics: BTreeMap::from([("ndcg@10".to_owned(), 0.25)]),
+    };
+    TargetRecord {
+        label: label.to_owned(),
+        rule: "sql".to_owned(),
+        outcome,
+        reason: Some("first build".to_owned()),
+        started: 1_000_000,
+        ended: 3_500_000,
+        artifact: Some(digest),
+        actions: vec![action],
+    }
+}
+
+fn up_to_date(label: &str) -> TargetRecord {
+    TargetRecord {
+        actions: Vec::new(),
+        reason: None,
+        ..target(label, Outcome::UpToDate, &[], "model", 0)
+    }
+}
+
+/// raw -> data:a -> features:train -> model:recs; data:a -> report:recs.
+fn record_a_build(lineage: &mut Lineage, at: Micros) -> RunId {
+    let mut run = lineage.begin_run(start(at));
+    run.target(target("data:a", Outcome::Built, &["raw"], "a", 10))
+        .unwrap();
+    run.target(target(
+        "features:train",
+        Outcome::Built,
+        &["a"],
+        "train",
+        20,
+    ))
+    .unwrap();
+    for epoch in 1..=2 {
+        run.epoch(&EpochRecord {
+            label: "model:recs".to_owned(),
+            epoch,
+            at: at + i64::from(epoch),
+            metrics: BTreeMap::from([("valid_hit_rate@10".to_owned(), f64::from(epoch) / 10.0)]),
+        })
+        .unwrap();
+    }
+    run.target(target(
+        "model:recs",
+        Outcome::Built,
+        &["train"],
+        "model",
+        30,
+    ))
+    .unwrap();
+    run.target(target(
+        "report:recs",
+        Outcome::Built,
+        &["a", "model"],
+        "report",
+        40,
+    ))
+    .unwrap();
+    run.end(RunStatus::Done, at + 5_000_000).unwrap()
+}
+
+fn cells(lineage: &Lineage, sql: &str) -> Vec<Vec<Cell>> {
+    lineage.query(sql).unwrap().rows
+}
+
+fn text(value: &str) -> Cell {
+    Cell::Text(value.to_owned())
+}
+
+#[test]
+fn a_run_reads_back_through_the_views() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    record_a_build(&mut lineage, 1_700_000_000_000_000);
+    assert_eq!(
+        cells(
+            &lineage,
+            "select run, status, started, seconds, command from runs"
+        ),
+        [[
+            Cell::Int(1),
+            text("done"),
+            text("2023-11-14T22:13:20.000Z"),
+            Cell::Float(5.0),
+            text("build model:recs"),
+        ]]
+    );
+    assert_eq!(
+        cells(
+            &lineage,
+            "select outcome, seconds from targets where label = 'data:a'"
+        ),
+        [[text("built"), Cell::Float(2.5)]]
+    );
+    let count = |view: &str| cells(&lineage, &format!("select count(*) from {view}"))[0][0].clone();
+    let views = [
+        "tools",
+        "actions",
+        "artifacts",
+        "columns",
+        "edges",
+        "parameters",
+        "metrics",
+        "epochs",
+    ];
+    let counts = views.map(count);
+    assert_eq!(counts, [1, 4, 4, 4, 5, 4, 4, 2].map(Cell::Int));
+}
+
+#[test]
+fn every_query_of_the_specification_runs_and_finds_something() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    record_a_build(&mut lineage, 0);
+    let mut run = lineage.begin_run(start(10));
+    let mut changed = target("features:train", Outcome::Built, &["a"], "train 2", 20);
+    let output = changed.actions[0].output.as_mut().unwrap();
+    output.columns[0].digest = Digest::of(b"other");
+    run.target(changed).unwrap();
+    run.end(RunStatus::Done, 20).unwrap();
+
+    let blocks: Vec<_> = SPEC
+        .split("```sql\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert_eq!(blocks.len(), 9);
+    for sql in blocks {
+        assert!(!lineage.query(sql).unwrap().rows.is_empty(), "{sql}");
+    }
+}
+
+#[test]
+fn the_views_have_the_documented_columns() {
+    let (_dir, path) = database();
+    let lineage = Lineage::open(&path).unwrap();
+    let views = cells(
+        &lineage,
+        "select name from sqlite_schema where type = 'view' order by name",
+    );
+    for row in &views {
+        let [Cell::Text(view)] = row.as_slice() else {
+            panic!("a name")
+        };
+        let columns = lineage
+            .query(&format!("select * from {view}"))
+            .unwrap()
+            .columns;
+        let line = SPEC
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{view}` |")))
+            .unwrap_or_else(|| panic!("`{view}` is documented"));
+        // Names in parentheses are values.
+        let mut documented = String::new();
+        let mut depth = 0;
+        for c in line.split('|').nth(2).unwrap().chars() {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                c if depth == 0 && !matches!(c, '`' | ' ') => documented.push(c),
+                _ => {}
+            }
+        }
+        assert_eq!(documented, columns.join(","), "{view}");
+    }
+    assert_eq!(views.len(), 10);
+}
+
+#[test]
+fn a_null_build_is_one_transaction() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    // SQLite counts commits that changed something in bytes 24..28 of the file.
+    let changes = || u32::from_be_bytes(fs::read(&path).unwrap()[24..28].try_into().unwrap());
+    let before = changes();
+    let mut run = lineage.begin_run(start(0));
+    for label in ["data:a", "data:b", "model:recs"] {
+        run.target(up_to_date(label)).unwrap();
+    }
+    assert_eq!(changes(), before);
+    run.end(RunStatus::Done, 1).unwrap();
+    assert_eq!(changes(), before + 1);
+    let runs = lineage.last_runs(1).unwrap();
+    assert_eq!(
+        runs[0].outcomes,
+        BTreeMap::from([("up_to_date".to_owned(), 3)])
+    );
+}
+
+#[test]
+fn a_query_that_would_write_is_refused() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    record_a_build(&mut lineage, 0);
+    let aside = path.with_extension("copy");
+    for sql in [
+        "delete from run",
+        "update target set outcome = 'built'",
+        "drop view runs",
+        "pragma user_version = 9",
+        "insert into run (command) values ('x') returning id",
+        &format!("vacuum into '{}'", aside.display()),
+        "select 1; delete from run",
+        "select 1; select 2",
+        "attach 'other.db' as other",
+        " -- nothing",
+        "",
+    ] {
+        assert_eq!(lineage.query(sql), Err(LineageError::NotAQuery), "{sql}");
+    }
+    assert!(!aside.exists());
+    assert_eq!(lineage.last_runs(9).unwrap().len(), 1);
+}
+
+#[test]
+fn a_wrong_query_says_what_sqlite_says_and_where() {
+    let (_dir, path) = database();
+    let lineage = Lineage::open(&path).unwrap();
+    let error = lineage.query("select lable from targets").unwrap_err();
+    let LineageError::Query { message, offset } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (message.as_str(), offset),
+        ("no such column: lable", Some(7))
+    );
+    assert!(matches!(
+        lineage.query("selec"),
+        Err(LineageError::Query { .. })
+    ));
+}
+
+#[test]
+fn a_run_that_ended_without_a_word_is_interrupted() {
+    let (_dir, path) = database();
+    let status = |lineage: &Lineage| {
+        let runs = lineage.last_runs(9).unwrap();
+        runs.iter().map(|run| run.status).collect::<Vec<_>>()
+    };
+    let mut lineage = Lineage::open(&path).unwrap();
+    let mut run = lineage.begin_run(start(0));
+    run.target(target("data:a", Outcome::Built, &[], "a", 1))
+        .unwrap();
+    drop(run);
+    assert_eq!(status(&lineage), [RunStatus::Interrupted]);
+
+    // A killed process drops nothing.
+    let mut run = lineage.begin_run(start(1));
+    run.target(target("data:a", Outcome::Built, &[], "a", 1))
+        .unwrap();
+    std::mem::forget(run);
+    assert_eq!(
+        status(&lineage),
+        [RunStatus::Running, RunStatus::Interrupted]
+    );
+    record_a_build(&mut lineage, 2);
+    let (done, interrupted) = (RunStatus::Done, RunStatus::Interrupted);
+    assert_eq!(status(&lineage), [done, interrupted, interrupted]);
+}
+
+#[test]
+fn the_walk_meets_each_artifact_once() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    record_a_build(&mut lineage, 0);
+    record_a_build(&mut lineage, 9);
+    let labels = |label: &str, direction| {
+        let artifact = lineage.last_artifact(label).unwrap().unwrap();
+        let steps = lineage.walk(&artifact, direction).unwrap();
+        let name = |step: Step| (step.depth, step.label.or(step.input).unwrap());
+        steps.into_iter().map(name).collect::<Vec<_>>()
+    };
+    let expect = |steps: &[(u32, &str)]| {
+        steps
+            .iter()
+            .map(|(depth, name)| (*depth, (*name).to_owned()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        labels("report:recs", Direction::Upstream),
+        expect(&[
+            (0, "report:recs"),
+            (1, "data:a"),
+            (2, "input raw"),
+            (1, "model:recs"),
+            (2, "features:train"),
+        ])
+    );
+    assert_eq!(
+        labels("data:a", Direction::Downstream),
+        expect(&[
+            (0, "data:a"),
+            (1, "features:train"),
+            (2, "model:recs"),
+            (3, "report:recs")
+        ])
+    );
+    let raw = lineage
+        .walk(&Digest::of(b"raw"), Direction::Upstream)
+        .unwrap();
+    assert_eq!((raw.len(), &raw[0].label), (1, &None), "a source");
+}
+
+#[test]
+fn durations_are_medians_of_the_last_builds() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    for micros in [9000, 9000, 1, 50, 2, 40, 30] {
+        let mut run = lineage.begin_run(start(0));
+        run.target(target("data:a", Outcome::Built, &[], "a", micros))
+            .unwrap();
+        run.target(target("data:b", Outcome::Restored, &[], "b", micros))
+            .unwrap();
+        run.end(RunStatus::Done, 0).unwrap();
+    }
+    let durations = lineage.durations(&["data:a", "data:b", "data:c"]).unwrap();
+    let expected = BTreeMap::from([("data:a".to_owned(), Duration::from_micros(30))]);
+    assert_eq!(durations, expected);
+}
+
+#[test]
+fn two_writers_wait_for_each_other() {
+    let (_dir, path) = database();
+    Lineage::open(&path).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut lineage = Lineage::open(&path).unwrap();
+                for at in 0..5 {
+                    record_a_build(&mut lineage, at);
+                }
+            });
+        }
+    });
+    let lineage = Lineage::open(&path).unwrap();
+    assert_eq!(lineage.last_runs(100).unwrap().len(), 20);
+}
+
+#[test]
+fn reading_an_absent_database_makes_none() {
+    let (_dir, path) = database();
+    assert!(Lineage::open_read_only(&path).unwrap().is_none());
+    assert!(!path.exists());
+    drop(Lineage::open(&path).unwrap());
+    let mut reader = Lineage::open_read_only(&path).unwrap().unwrap();
+    let run = reader.begin_run(start(0));
+    assert!(matches!(
+        run.end(RunStatus::Done, 1),
+        Err(LineageError::ReadOnly { .. })
+    ));
+}
+
+#[test]
+fn foreign_newer_and_damaged_files_are_told_apart_and_left_alone() {
+    let (dir, _) = database();
+    let file = |name: &str| dir.path().join(name);
+    fs::write(
+        file("text"),
+        "not a database, but long enough to be looked at as one: ".repeat(20),
+    )
+    .unwrap();
+    Connection::open(file("foreign"))
+        .unwrap()
+        .execute_batch("create table t (x)")
+        .unwrap();
+    drop(Lineage::open(&file("newer")).unwrap());
+    Connection::open(file("newer"))
+        .unwrap()
+        .pragma_update(None, "user_version", 2)
+        .unwrap();
+    for (name, newer) in [("text", false), ("foreign", false), ("newer", true)] {
+        let before = fs::read(file(name)).unwrap();
+        for error in [
+            Lineage::open(&file(name)).unwrap_err(),
+            Lineage::open_read_only(&file(name)).unwrap_err(),
+        ] {
+            let path = file(name);
+            let expected = if newer {
+                LineageError::NewerVersion { path, found: 2 }
+            } else {
+                LineageError::NotLineage { path }
+            };
+            assert_eq!(error, expected);
+        }
+        assert_eq!(fs::read(file(name)).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_damaged_database_says_so_and_stays() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    record_a_build(&mut lineage, 0);
+    let found = cells(
+        &lineage,
+        "select rootpage from sqlite_schema where name = 'run'",
+    );
+    let [Cell::Int(page)] = found[0][..] else {
+        panic!("a page")
+    };
+    drop(lineage);
+    let mut bytes = fs::read(&path).unwrap();
+    let page = usize::try_from(page).unwrap();
+    bytes[(page - 1) * 4096..page * 4096].fill(0x5a);
+    fs::write(&path, &bytes).unwrap();
+    let lineage = Lineage::open(&path).unwrap();
+    for error in [
+        lineage
+            .query("select * from runs, targets, edges")
+            .unwrap_err(),
+        lineage.last_runs(1).unwrap_err(),
+    ] {
+        assert!(matches!(error, LineageError::Damaged { .. }), "{error}");
+    }
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn a_migration_keeps_a_copy_of_what_was() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    record_a_build(&mut lineage, 0);
+    let newer = [
+        schema::MIGRATIONS[0],
+        "alter table run add column host text",
+    ];
+    schema::prepare(&mut lineage.connection, &path, &newer).unwrap();
+    let version: u32 = lineage
+        .connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 2);
+    let mut copy = path.into_os_string();
+    copy.push(".v1");
+    let copy = Lineage::open_read_only(Path::new(&copy)).unwrap().unwrap();
+    assert_eq!(copy.last_runs(9).unwrap().len(), 1);
+}
+
+#[test]
+fn a_failed_migration_changes_nothing() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    let broken = [
+        schema::MIGRATIONS[0],
+        "alter table run add column host text; nonsense",
+    ];
+    schema::prepare(&mut lineage.connection, &path, &broken).unwrap_err();
+    drop(lineage);
+    let lineage = Lineage::open(&path).unwrap();
+    let columns = lineage.query("select * from run").unwrap().columns;
+    assert!(!columns.contains(&"host".to_owned()));
+}
+
+/// A published schema never changes: a change is a migration of its own.
+#[test]
+fn the_schema_does_not_move() {
+    let digest = Digest::of(schema::MIGRATIONS[0].as_bytes()).to_string();
+    assert_eq!(
+        digest,
+        "95ab6d3b4da13eba9d80764cb148fa7c37a835814ac93df3af91357e334148ca"
+    );
+}

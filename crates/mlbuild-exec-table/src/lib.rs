@@ -1,1 +1,33 @@
 //! Sources and SQL to tables, through DataFusion.
+//!
+//! A table is one file, `table.parquet`, and a [`Table`](mlbuild_action::Table): its row count, its columns with Arrow's
+//! names for their types, and one digest a column. `spec/table.md` fixes all of it: which types there are, in which
+//! order the rows stand, how a column is digested and how the file is written.
+//!
+//! ```text
+//! files --ingest--> batches --+                                      +--> table.parquet
+//!                             +--types--> canonical batches --writer-+
+//! query --plan, order, run----+                                      +--digest--> Table
+//! ```
+//!
+//! Invariants: equal work on equal inputs gives equal bytes, whatever the threads, the memory, the folders or the time.
+//! So every query runs in one partition, over batches of a fixed size, under a configuration that looks at nothing of
+//! the machine; rows are put in a total order before they are written. Memory is bounded by the request's; what does
+//! not fit is spilled to its scratch folder. Nothing of arrow or DataFusion shows in a public signature: other
+//! executors read the Parquet.
+
+mod check;
+mod digest;
+mod executor;
+mod failure;
+mod ingest;
+mod order;
+mod query;
+mod runtime;
+mod session;
+mod show;
+mod sql_error;
+mod types;
+mod writer;
+
+pub use executor::TableExecutor;

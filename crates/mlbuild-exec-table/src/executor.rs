@@ -1,0 +1,52 @@
+//! The executor: which work it performs, and with which tools.
+
+use mlbuild_action::{Executor, Failure, Format, Output, Request, Work};
+
+use crate::{check, ingest, query, runtime};
+
+/// Raised whenever the same work may give other bytes than before: an upgrade of DataFusion, arrow or parquet that
+/// changes the result or the encoding of a query, a change of [`crate::writer`]'s properties, of the types in
+/// [`crate::types`], of the row order, of the column digest, or of how text becomes values in [`crate::ingest`].
+/// Patch releases that change none of it leave it alone, so that they do not rebuild the world.
+const ENGINE_EPOCH: u32 = 1;
+
+/// Performs [`Work::Ingest`], [`Work::Sql`] and [`Work::Check`] in this process.
+///
+/// ```
+/// use mlbuild_action::{Executor, Format, Ingest, Work};
+/// use mlbuild_exec_table::TableExecutor;
+///
+/// let csv = Ingest { format: Format::Csv, types: Default::default(), row_number: None, key: vec![] };
+/// let toolchain = TableExecutor::new().toolchain(&Work::Ingest(csv)).expect("it is built in");
+/// assert!(toolchain.starts_with("datafusion 55"));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TableExecutor(());
+
+impl TableExecutor {
+    /// An executor. It holds nothing: a session lives as long as a request.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Executor for TableExecutor {
+    fn toolchain(&self, work: &Work) -> Result<String, Failure> {
+        Ok(match work {
+            // Files pass through untouched: no engine has a say in them.
+            Work::Ingest(ingest) if ingest.format == Format::Files => "files".to_owned(),
+            _ => format!("datafusion 55 epoch {ENGINE_EPOCH}"),
+        })
+    }
+
+    fn execute(&self, request: &Request<'_>) -> Result<Output, Failure> {
+        runtime::run(request.cancel, async || match request.work {
+            Work::Ingest(ingest) => ingest::ingest(request, ingest).await,
+            Work::Sql(sql) => query::build(request, sql).await,
+            Work::Check(check) => check::check(request, check).await,
+            Work::Command(_) | Work::Train(_) | Work::Predict(_) | Work::Evaluate(_) => {
+                unreachable!("the engine hands other work to other executors")
+            }
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! JSON lines: one object a line, its members the columns.
+//!
+//! Columns stand in the order in which members first occur; a member that a line lacks is null there. A value is
+//! `null`, a boolean, a number or a string; a string that is a date or a time is read as one if all of the column's are.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use mlbuild_action::{Cancel, Diagnostic, Failure};
+use serde_json::{Map, Value};
+
+use super::infer::Seen;
+use super::value::ColumnBuilder;
+use super::{Batches, DeclaredTypes, SourceFile, require_columns, same_columns};
+use crate::failure;
+use crate::session::BATCH_ROWS;
+
+/// Reads all files once, to learn their columns; yields batches of a second reading.
+///
+/// # Errors
+/// If a line is not an object of scalars, or a file has no line at all.
+pub(super) fn open<'a>(
+    cancel: &'a Cancel,
+    files: &'a [SourceFile],
+    types: &DeclaredTypes,
+) -> Result<(SchemaRef, Batches<'a>), Failure> {
+    let mut columns = Columns::default();
+    for (i, file) in files.iter().enumerate() {
+        let mut of_file = Columns::default();
+        let mut lines = Lines::open(file)?;
+        while let Some(object) = lines.next()? {
+            of_file.see(&lines, &object)?;
+            if lines.line.is_multiple_of(BATCH_ROWS as u64) && cancel.is_cancelled() {
+                return Err(Failure::Cancelled);
+            }
+        }
+        if of_file.names.is_empty() {
+            let message = format!("`{}` is empty: it has no object", file.name);
+            return Err(failure::invalid("ingest::empty-file", message));
+        }
+        match i {
+            0 => columns = of_file,
+            _ => {
+                same_columns((&files[0], &columns.names), (file, &of_file.names))?;
+                for (name, seen) in of_file.seen {
+                    columns.merge(&name, seen);
+                }
+            }
+        }
+    }
+    let field = |name: &String| {
+        let inferred = || columns.seen.get(name).copied().unwrap_or_default().data_type();
+        Field::new(name, types.get(name).cloned().unwrap_or_else(inferred), true)
+    };
+    let schema = Arc::new(Schema::new(columns.names.iter().map(field).collect::<Vec<_>>()));
+    require_columns(types.keys(), &schema, "`types` names", files)?;
+    let batches = {
+        let schema = schema.clone();
+        files.iter().flat_map(move |file| -> Batches<'a> {
+            match FileBatches::open(file, &schema, cancel) {
+                Ok(batches) => Box::new(batches),
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            }
+        })
+    };
+    Ok((schema, Box::new(batches)))
+}
+
+/// The columns seen so far.
+#[derive(Default)]
+struct Columns {
+    /// In the order of their first occurrence.
+    names: Vec<String>,
+    seen: BTreeMap<String, Seen>,
+}
+
+impl Columns {
+    fn see(&mut self, lines: &Lines<'_>, object: &Map<String, Value>) -> Result<(), Failure> {
+        for (name, value) in object {
+            let seen = seen(value).ok_or_else(|| lines.nested(name))?;
+            self.merge(name, seen);
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, name: &str, seen: Seen) {
+        match self.seen.get_mut(name) {
+            Some(so_far) => *so_far = so_far.or(seen),
+            None => {
+                self.names.push(name.to_owned());
+                self.seen.insert(name.to_owned(), seen);
+            }
+        }
+    }
+}
+
+/// What a value can be read as; `None` for arrays and objects.
+fn seen(value: &Value) -> Option<Seen> {
+    Some(match value {
+        Value::Null => Seen::Nothing,
+        Value::Bool(_) => Seen::Boolean,
+        Value::Number(number) if number.is_i64() => Seen::Int,
+        // An integer beyond 64 bits would lose digits as a float.
+        Value::Number(number) if number.is_u64() => Seen::Text,
+        Value::Number(_) => Seen::Float,
+        Value::String(text) => match Seen::of(text) {
+            seen @ (Seen::Date | Seen::Timestamp | Seen::Instant) => seen,
+            _ => Seen::Text,
+        },
+        Value::Array(_) | Value::Object(_) => return None,
+    })
+}
+
+/// The batches of one file.
+struct FileBatches<'a> {
+    lines: Lines<'a>,
+    schema: SchemaRef,
+    columns: Vec<ColumnBuilder>,
+    cancel: &'a Cancel,
+    done: bool,
+}
+
+impl<'a> FileBatches<'a> {
+    fn open(file: &'a SourceFile, schema: &SchemaRef, cancel: &'a Cancel) -> Result<Self, Failure> {
+        let columns = schema.fields().iter().map(|f| ColumnBuilder::new(f.data_type())).collect();
+        Ok(Self {
+            lines: Lines::open(file)?,
+            schema: schema.clone(),
+            columns,
+            cancel,
+            done: false,
+        })
+    }
+
+    fn read(&mut self) -> Result<Option<RecordBatch>, Failure> {
+        let mut rows = 0;
+        while rows < BATCH_ROWS {
+            let Some(object) = self.lines.next()? else {
+                break;
+            };
+            rows += 1;
+            for (field, column) in self.schema.fields().iter().zip(&mut self.columns) {
+                let pushed = match object.get(field.name()) {
+                    None | Some(Value::Null) => {
+                        column.push_null();
+                        Some(())
+                    }
+                    Some(Value::String(text)) => column.push(text),
+                    Some(other) => column.push(&other.to_string()),
+                };
+                if pushed.is_none() {
+                    let text = object.get(field.name()).map(ToString::to_string).unwrap_or_default();
+                    return Err(super::bad_value(self.lines.file, self.lines.line, field, &text));
+                }
+            }
+        }
+        if self.cancel.is_cancelled() {
+            return Err(Failure::Cancelled);
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
+        RecordBatch::try_new(self.schema.clone(), columns).map(Some).map_err(failure::arrow)
+    }
+}
+
+impl Iterator for FileBatches<'_> {
+    type Item = Result<RecordBatch, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let batch = self.read().transpose();
+        self.done = !matches!(batch, Some(Ok(_)));
+        batch
+    }
+}
+
+/// Reads one object after the other.
+struct Lines<'a> {
+    file: &'a SourceFile,
+    input: BufReader<File>,
+    bytes: Vec<u8>,
+    /// The line that was read last, from 1.
+    line: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn open(file: &'a SourceFile) -> Result<Self, Failure> {
+        let input = File::open(&file.path).map_err(|error| {
+            failure::environment(&format!("cannot read `{}`", file.name), &error)
+        })?;
+        Ok(Self {
+            file,
+            input: BufReader::with_capacity(1 << 16, input),
+            bytes: Vec::new(),
+            line: 0,
+        })
+    }
+
+    /// The next object, blank lines passed over; `None` at the end.
+    fn next(&mut self) -> Result<Option<Map<String, Value>>, Failure> {
+        loop {
+            self.bytes.clear();
+            let read = self.input.read_until(b'\n', &mut self.bytes).map_err(|error| {
+                failure::environment(&format!("cannot read `{}`", self.file.name), &error)
+            })?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            if !self.bytes.iter().all(u8::is_ascii_whitespace) {
+                break;
+            }
+        }
+        if let Err(error) = std::str::from_utf8(&self.bytes) {
+            let byte = self.bytes[error.valid_up_to()];
+            let message = format!("the line is not UTF-8: byte 0x{byte:02x}");
+            return Err(self.invalid("ingest::not-utf8", &message));
+        }
+        match serde_json::from_slice(&self.bytes) {
+            Ok(Value::Object(object)) => Ok(Some(object)),
+            Ok(other) => {
+                let found = match other {
+                    Value::Array(_) => "an array",
+                    Value::String(_) => "a string",
+                    Value::Number(_) => "a number",
+                    _ => "a literal",
+                };
+                let message = format!("{found} where an object is expected");
+                Err(self.invalid("ingest::json", &message))
+            }
+            Err(error) => {
+                // The line that it counts is the one within this line.
+                let text = error.to_string();
+                let text = text.split(" at line ").next().unwrap_or_default();
+                let message = format!("not a JSON object: {text} (column {})", error.column());
+                Err(self.invalid("ingest::json", &message))
+            }
+        }
+    }
+
+    fn nested(&self, name: &str) -> Failure {
+        let message = format!("column `{name}` holds an array or an object");
+        let Failure::Invalid(diagnostic) = self.invalid("ingest::json", &message) else {
+            unreachable!("`invalid` makes nothing else")
+        };
+        Failure::Invalid(diagnostic.help("members are null, booleans, numbers or strings; flatten the rest"))
+    }
+
+    fn invalid(&self, code: &'static str, message: &str) -> Failure {
+        let message = format!("{}:{}: {message}", self.file.name, self.line);
+        Failure::Invalid(Diagnostic::error(code, message))
+    }
+}

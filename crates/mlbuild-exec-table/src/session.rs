@@ -1,0 +1,115 @@
+//! One DataFusion session a request, configured by the request and by nothing of the machine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use datafusion::common::TableReference;
+use mlbuild_action::{Failure, Request};
+
+use crate::failure;
+
+/// Rows a batch. Part of the epoch: it decides the pages of a Parquet file.
+pub(crate) const BATCH_ROWS: usize = 8192;
+
+/// The name of a table's only file.
+pub(crate) const TABLE_FILE: &str = "table.parquet";
+
+/// How joins are run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Joins {
+    /// By hash: fast, but one side must fit into memory.
+    Hash,
+    /// By sorting both sides, which spills.
+    Merge,
+}
+
+/// A session with the request's memory and scratch folder, and no tables.
+pub(crate) fn open(request: &Request<'_>, joins: Joins) -> Result<SessionContext, Failure> {
+    let memory = usize::try_from(request.memory_bytes).unwrap_or(usize::MAX).max(1 << 20);
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(false)
+        .with_default_catalog_and_schema("mlbuild", "main")
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.execution.planning_concurrency = 1;
+    // What a sort keeps back for its merge: no more than the pool can spare.
+    options.execution.sort_spill_reservation_bytes = (memory / 8).min(10 << 20);
+    options.optimizer.prefer_hash_join = joins == Joins::Hash;
+
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![request.scratch.to_owned()]))
+        .with_max_temp_directory_size(u64::MAX);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
+        .with_disk_manager_builder(disk)
+        .build_arc()
+        .map_err(|error| failure::run_time(&error))?;
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    let catalog = MemoryCatalogProvider::new();
+    catalog
+        .register_schema("main", Arc::new(MemorySchemaProvider::new()))
+        .map_err(|error| failure::run_time(&error))?;
+    context.register_catalog("mlbuild", Arc::new(catalog));
+    Ok(context)
+}
+
+/// A table that queries of a session can read.
+#[derive(Clone, Debug)]
+pub(crate) struct InputTable {
+    /// Its label: `data:sessions`.
+    pub(crate) label: String,
+    /// Its columns.
+    pub(crate) schema: SchemaRef,
+}
+
+/// Registers every input that is a table under its label: `data:sessions` as `data.sessions`, a plain name in the
+/// default schema.
+pub(crate) async fn register_inputs(
+    context: &SessionContext,
+    request: &Request<'_>,
+) -> Result<Vec<InputTable>, Failure> {
+    let mut tables = Vec::new();
+    for (label, input) in request.inputs {
+        let schema = register(context, label, &input.path.join(TABLE_FILE)).await?;
+        tables.push(InputTable {
+            label: label.clone(),
+            schema,
+        });
+    }
+    Ok(tables)
+}
+
+/// Registers one Parquet file under a label, and says what columns it has.
+pub(crate) async fn register(
+    context: &SessionContext,
+    label: &str,
+    file: &Path,
+) -> Result<SchemaRef, Failure> {
+    let run_time = |error: DataFusionError| failure::run_time(&error);
+    let (schema, table) = label.split_once(':').unwrap_or(("main", label));
+    let catalog = context.catalog("mlbuild").expect("`open` registered it");
+    if catalog.schema(schema).is_none() {
+        let empty = Arc::new(MemorySchemaProvider::new());
+        catalog.register_schema(schema, empty).map_err(run_time)?;
+    }
+    let reference = TableReference::partial(schema, table);
+    let path = file
+        .to_str()
+        .ok_or_else(|| failure::environment("cannot read a table", &"its path is not UTF-8"))?;
+    context
+        .register_parquet(reference.clone(), path, ParquetReadOptions::default())
+        .await
+        .map_err(run_time)?;
+    let provider = context.table_provider(reference).await.map_err(run_time)?;
+    Ok(Arc::new(Schema::clone(&provider.schema())))
+}

@@ -1,0 +1,50 @@
+//! Rows as aligned lines of text, for diagnostics.
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+/// Characters after which a value is cut.
+const WIDTH: usize = 40;
+
+/// The first `limit` rows, under a line with the columns' names.
+pub(crate) fn rows(batches: &[RecordBatch], limit: usize) -> Result<Vec<String>, ArrowError> {
+    let Some(first) = batches.first() else {
+        return Ok(Vec::new());
+    };
+    let header = first.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let mut lines: Vec<Vec<String>> = vec![header];
+    let options = FormatOptions::default().with_null("null");
+    for batch in batches {
+        let columns: Result<Vec<_>, _> =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect();
+        let columns = columns?;
+        for row in 0..batch.num_rows() {
+            if lines.len() > limit {
+                break;
+            }
+            lines.push(columns.iter().map(|column| cut(&column.value(row).to_string())).collect());
+        }
+    }
+    Ok(align(&lines))
+}
+
+fn cut(value: &str) -> String {
+    // One value, one line.
+    let value = value.replace(['\n', '\r'], " ");
+    match value.char_indices().nth(WIDTH) {
+        None => value,
+        Some((at, _)) => format!("{}…", &value[..at]),
+    }
+}
+
+fn align(lines: &[Vec<String>]) -> Vec<String> {
+    let columns = lines.first().map_or(0, Vec::len);
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let line = |values: &Vec<String>| {
+        let padded = values.iter().zip(&widths).map(|(value, width)| format!("{value:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(line).collect()
+}

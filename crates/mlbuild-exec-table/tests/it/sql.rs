@@ -1,0 +1,177 @@
+//! Queries: what they yield, in which order, and which are refused.
+
+use mlbuild_action::{Failure, Sql, Value, Work};
+
+use crate::harness::{Bench, diagnostic, sql, with_params};
+
+fn orders() -> Bench {
+    Bench::new().table("data:orders", "id,user_id,amount\n3,b,1.5\n1,a,2\n2,a,4\n")
+}
+
+#[test]
+fn rows_stand_in_a_total_order() {
+    let bench = orders();
+    let rows = |text: &str| bench.sql(text).unwrap().rows();
+    assert_eq!(rows("select user_id, id from data.orders"), ["a|1", "a|2", "b|3"]);
+    assert_eq!(rows("select id from data.orders order by user_id desc"), ["3", "1", "2"]);
+    assert_eq!(rows("select id from data.orders order by user_id desc limit 2"), ["3", "1"]);
+    let keyed = Work::Sql(Sql {
+        key: vec!["id".to_owned()],
+        ..sql("select user_id, id from data.orders")
+    });
+    assert_eq!(bench.run(&keyed).unwrap().rows(), ["a|1", "a|2", "b|3"]);
+}
+
+#[test]
+fn sequences_windows_strings_and_dates_work() {
+    let bench = orders();
+    let ran = bench.sql("select user_id, array_agg(id order by id desc) as items from data.orders group by user_id");
+    let ran = ran.unwrap();
+    assert_eq!(ran.columns(), ["user_id Utf8", "items List(Int64)"]);
+    assert_eq!(ran.rows(), ["a|[2, 1]", "b|[3]"]);
+    let ran = bench
+        .sql(
+            "with w as (select *, lag(amount) over (partition by user_id order by id) as before,
+               sum(amount) over (partition by user_id order by id) as running from data.orders)
+             select id, before, running, upper(user_id) || '!' as u, round(amount, 0) as r,
+               date_trunc('month', timestamp '2024-05-06 07:08:09') as m,
+               extract(epoch from timestamp '1970-01-01 00:01:00') as e,
+               row_number() over (order by id) as n, case when id > 1 then 'x' end as c,
+               coalesce(before, 0) as z from w",
+        )
+        .unwrap();
+    assert_eq!(
+        ran.rows(),
+        [
+            "1|null|2.0|A!|2.0|2024-05-01T00:00:00|60.0|1|null|0.0",
+            "2|2.0|6.0|A!|4.0|2024-05-01T00:00:00|60.0|2|x|2.0",
+            "3|null|1.5|B!|2.0|2024-05-01T00:00:00|60.0|3|x|0.0",
+        ]
+    );
+}
+
+#[test]
+fn parameters_are_literals() {
+    let bench = orders();
+    let work = with_params(
+        "select id, $name as n, $gap * interval '1 minute' > interval '1 hour' as long, $neg as x from data.orders where amount >= $min",
+        &[
+            ("name", Value::Text("o'hara".to_owned())),
+            ("gap", Value::Int(90)),
+            ("neg", Value::Int(-5)),
+            ("min", Value::Float(2.0)),
+        ],
+    );
+    assert_eq!(bench.run(&work).unwrap().rows(), ["1|o'hara|true|-5", "2|o'hara|true|-5"]);
+}
+
+#[test]
+fn an_unknown_column_is_pointed_at_with_the_nearest_name() {
+    let text = "select\n  o.amout\nfrom data.orders as o";
+    let error = orders().sql_error(text);
+    assert_eq!(error.code, "sql::unknown-column");
+    assert_eq!(error.message, "no column `amout` in `o`");
+    assert_eq!(
+        error.help.as_deref(),
+        Some("did you mean `amount` (Float64)? there are also `id` (Int64), `user_id` (Utf8)")
+    );
+    assert_eq!(&text[error.spans[0].range.clone()], "o.amout");
+    assert_eq!(error.spans[0].file, "data/q.sql");
+    let error = orders().sql_error("select amout from data.orders");
+    assert_eq!(error.message, "no column `amout` in `data:orders`");
+}
+
+#[test]
+fn what_changes_from_run_to_run_is_refused() {
+    for text in ["select now() as t", "select id from data.orders where amount > random()", "select current_date as d"] {
+        let error = orders().sql_error(text);
+        assert_eq!(error.code, "sql::nondeterministic", "{text}");
+        assert!(error.spans[0].range.len() > 3, "{text}: {error:?}");
+    }
+}
+
+#[test]
+fn mistakes_are_pointed_at() {
+    let check = |text: &str, code: &str, at: &str| {
+        let error = orders().sql_error(text);
+        assert_eq!(error.code, code, "{error:?}");
+        assert_eq!(&text[error.spans[0].range.clone()], at, "{error:?}");
+    };
+    check("select id fro data.orders", "sql::syntax", "data");
+    check("select foo(id) from data.orders", "sql::invalid", "foo");
+    check("select id from data.ordrs", "sql::invalid", "data.ordrs");
+    check("drop table data.orders", "sql::not-a-query", "d");
+    check("select $x as x", "sql::missing-parameter", "$x");
+    let error = orders().sql_error("select a.id, b.id from data.orders a join data.orders b using (user_id)");
+    assert_eq!(error.message, "two columns are named `id`");
+    let error = orders().sql_error("select timestamp '2024-01-02' - timestamp '2024-01-01' as d");
+    assert_eq!(error.code, "table::unsupported-type");
+}
+
+#[test]
+fn a_failure_at_run_time_is_plain() {
+    let bench = orders();
+    let message = |text: &str| match bench.sql(text) {
+        Err(Failure::Failed(diagnostic)) => diagnostic.message,
+        Err(other) => panic!("{other:?}"),
+        Ok(ran) => panic!("{:?}", ran.rows()),
+    };
+    assert_eq!(message("select 1 / (id - 1) as x from data.orders"), "division by zero");
+    assert_eq!(
+        message("select cast(user_id as bigint) as x from data.orders"),
+        "cannot cast string 'b' to value of Int64 type"
+    );
+}
+
+#[test]
+fn keys_must_exist_and_be_unique() {
+    let bench = orders();
+    let run = |key: &str| {
+        bench.run(&Work::Sql(Sql {
+            key: vec![key.to_owned()],
+            ..sql("select * from data.orders")
+        }))
+    };
+    assert!(run("id").is_ok());
+    let error = run("user").err().unwrap();
+    assert_eq!(diagnostic(&error).code, "table::unknown-key-column");
+    let error = run("user_id").err().unwrap();
+    assert_eq!(diagnostic(&error).code, "table::duplicate-key");
+    assert_eq!(diagnostic(&error).detail, ["user_id  rows", "a        2"]);
+}
+
+#[test]
+fn threads_and_memory_do_not_show_in_the_bytes() {
+    let mut csv = "k,v,s\n".to_owned();
+    for i in 0..40_000_u64 {
+        let r = i.wrapping_mul(2_654_435_761) % 100_003;
+        csv += &format!("{r},{},text-{}-{}\n", (r as f64) * 0.1, r * 7, "x".repeat(80));
+    }
+    let mut bench = Bench::new().table("data:big", &csv);
+    let text = "select k, max(s) as s, sum(v) as v from data.big group by k";
+    let roomy = bench.sql(text).unwrap();
+    bench.memory_bytes = 5 << 20;
+    bench.threads = 2;
+    let tight = bench.sql(text).unwrap();
+    assert_eq!(roomy.table(), tight.table());
+    assert!(roomy.bytes() == tight.bytes(), "same bytes");
+}
+
+#[test]
+fn a_join_that_does_not_fit_is_run_another_way() {
+    let mut csv = "k,s\n".to_owned();
+    for i in 0..30_000 {
+        csv += &format!("{i},{}-{i}\n", "x".repeat(150));
+    }
+    let mut bench = Bench::new().table("data:big", &csv);
+    bench.memory_bytes = 4 << 20;
+    let ran = bench.sql("select count(*) as n from data.big a join data.big b on a.s = b.s").unwrap();
+    assert_eq!(ran.rows(), ["30000"]);
+}
+
+#[test]
+fn cancelled_work_says_so() {
+    let bench = orders();
+    bench.cancel.cancel();
+    assert_eq!(bench.sql("select * from data.orders").err(), Some(Failure::Cancelled));
+}

@@ -24,6 +24,7 @@
 
 mod error;
 mod index;
+mod listing;
 mod lock;
 mod objects;
 mod results;

@@ -128,6 +128,17 @@ pub(crate) fn decode_result(bytes: &[u8]) -> Option<(Description, ActionResult)>
     Some((description, result))
 }
 
+/// The JSON of a listing: an array of files.
+pub(crate) fn encode_tree(tree: &Tree) -> Vec<u8> {
+    let files: Vec<WireFile> = tree.entries().iter().map(WireFile::from).collect();
+    serde_json::to_vec(&files).expect("texts and numbers are JSON")
+}
+
+/// `None` if the bytes are no listing. Whether it is the one asked for, its digest says.
+pub(crate) fn decode_tree(bytes: &[u8]) -> Option<Tree> {
+    parse_tree(serde_json::from_slice(bytes).ok()?)
+}
+
 fn header(body: &str) -> String {
     let digest = Digest::of(body.as_bytes());
     format!(r#"{{"format":"mlbuild action result","version":1,"blake3":"{digest}"}}"#)

@@ -1,1 +1,33 @@
 //! Plans, schedules, executes and commits actions.
+//!
+//! The engine knows targets and contents. For each target whose inputs are final it computes the key of its
+//! next stage, asks the action cache, and only on a miss hands the work to an executor. There is no other
+//! staleness rule: no time stamp, no dirty flag, nothing remembered from the last build decides anything.
+//! What the last build was is used for one thing: to say *why* something differs ([`StaleReason`]).
+//!
+//! Invariants: objects are stored before the result that names them, and the result before lineage and
+//! `out/`; an action whose sources changed while it ran is not published; a failure poisons its consumers
+//! and nothing else; events are emitted by one thread.
+//!
+//! Absent here: DataFusion, processes, models, printing, the clock. [`Executors`] are handed in.
+
+mod build;
+mod event;
+mod job;
+mod logs;
+mod plan;
+mod project;
+mod reason;
+mod record;
+mod resolve;
+mod schedule;
+mod source;
+
+pub use build::{Emit, build};
+pub use event::{Event, Fault, Outcome, Summary};
+pub use logs::log_path;
+pub use plan::{Planned, Verdict, plan};
+pub use project::{Executors, Options, Project, lineage_path, state_folder};
+pub use reason::{Change, ColumnChange, FileChange, StaleReason};
+pub use record::{Rebuild, Recorder, RunRecord, last_rebuild, open_lineage};
+pub use schedule::Slots;

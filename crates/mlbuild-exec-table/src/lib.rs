@@ -31,3 +31,4 @@ mod types;
 mod writer;
 
 pub use executor::TableExecutor;
+pub use show::preview;

@@ -1,11 +1,36 @@
 //! Rows as aligned lines of text, for diagnostics.
 
+use std::fs::File;
+use std::path::Path;
+
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use mlbuild_action::Diagnostic;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// Characters after which a value is cut.
 const WIDTH: usize = 40;
+
+/// The first `limit` rows of the table in `file`, as aligned lines under a line with the columns' names.
+///
+/// # Errors
+/// If the file cannot be read as Parquet.
+pub fn preview(file: &Path, limit: usize) -> Result<Vec<String>, Diagnostic> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        let message = format!("cannot read the table `{}`: {error}", file.display());
+        Diagnostic::error("table::unreadable", message)
+    };
+    let open = File::open(file).map_err(|e| unreadable(&e))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(open).map_err(|e| unreadable(&e))?;
+    let empty = RecordBatch::new_empty(reader.schema().clone());
+    let reader = reader.with_limit(limit).build().map_err(|e| unreadable(&e))?;
+    let mut batches = vec![empty];
+    for batch in reader {
+        batches.push(batch.map_err(|e| unreadable(&e))?);
+    }
+    rows(&batches, limit).map_err(|e| unreadable(&e))
+}
 
 /// The first `limit` rows, under a line with the columns' names.
 pub(crate) fn rows(batches: &[RecordBatch], limit: usize) -> Result<Vec<String>, ArrowError> {

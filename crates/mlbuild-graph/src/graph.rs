@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mlbuild_action::{Device, Predict, Train, Work};
 use mlbuild_manifest::Label;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -80,6 +81,22 @@ impl Graph {
     /// Every target after its inputs; ties by label.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.order.iter().map(|&node| &self.graph[node])
+    }
+
+    /// The same targets, asking for no GPU. What a model is asked to train on is part of its identity.
+    #[must_use]
+    pub fn on_cpu(mut self) -> Self {
+        for target in self.graph.node_weights_mut() {
+            target.resources.gpus = 0;
+            for stage in &mut target.stages {
+                if let Work::Train(Train { device, .. }) | Work::Predict(Predict { device, .. }) =
+                    &mut stage.work
+                {
+                    *device = Device::Cpu;
+                }
+            }
+        }
+        self
     }
 
     /// Number of targets.

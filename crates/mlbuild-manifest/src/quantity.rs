@@ -19,7 +19,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// `512MB`, `2GB`, `1GiB`; more than nothing.
-pub(crate) fn memory_bytes(text: &str) -> Option<u64> {
+pub fn memory_bytes(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;
     let bytes: u64 = match unit {
         "KB" => 1_000,

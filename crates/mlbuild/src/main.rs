@@ -1,1 +1,62 @@
-fn main() {}
+//! The binary: reads the command line, wires the crates together, prints, and chooses the exit status.
+//!
+//! Nothing is decided here that a library could decide. The heavy parts (DataFusion, SQLite) are only
+//! touched by the commands that need them.
+
+mod cli;
+mod commands;
+mod console;
+mod env;
+mod failure;
+mod interrupt;
+mod json;
+mod load;
+mod terminal;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::failure::{CommandFailure, EXIT_BUG};
+use crate::terminal::Terminal;
+
+fn main() -> ExitCode {
+    // Parsing ends the process itself for --help and --version (0) and for wrong usage (2).
+    let cli = Cli::parse();
+    let terminal = Terminal::new(&cli.global);
+    let ended = std::panic::catch_unwind(|| run(&cli, &terminal));
+    ExitCode::from(match ended {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(CommandFailure { diagnostics, exit })) => {
+            terminal.diagnostics(&diagnostics, &[]);
+            exit
+        }
+        Err(_) => {
+            let diagnostic = mlbuild_action::Diagnostic::error("mlbuild::bug", "mlbuild panicked: this is a bug")
+                .help("nothing half-written is ever used; please report it with the lines above");
+            terminal.diagnostics(&[diagnostic], &[]);
+            EXIT_BUG
+        }
+    })
+}
+
+fn run(cli: &Cli, terminal: &Terminal) -> Result<u8, CommandFailure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Init(args) => commands::init::run(args, global, terminal),
+        Command::Build(args) if args.dry_run => commands::plan::run(&args.selection, global, terminal),
+        Command::Build(args) => commands::build::run(args, global, terminal),
+        Command::Plan(args) => commands::plan::run(&args.selection, global, terminal),
+        Command::Why(args) => commands::why::run(args, global, terminal),
+        Command::Ls(args) => commands::ls::run(args, global, terminal),
+        Command::Show(args) => commands::show::run(args, global, terminal),
+        Command::Lineage(args) => commands::lineage::run(args, global, terminal),
+        Command::Query(args) => commands::query::run(args, global, terminal),
+        Command::Log(args) => commands::log::run(args, global, terminal),
+        Command::Clean(args) => commands::clean::run(args, global, terminal),
+        Command::Doctor => commands::doctor::run(global, terminal),
+        Command::Completions(args) => commands::completions::run(args),
+    }
+}

@@ -1,0 +1,486 @@
+//! Builds targets: one loop over what is ready, what finished and what to start next.
+//!
+//! One thread (the caller's) owns all state: it resolves stages, looks results up, stores them, emits events
+//! and writes lineage. Each executing action has a thread of its own, which only sends messages. So
+//! events have one order, and nothing here is locked.
+//!
+//! A target goes through its stages one by one. A stage whose key has a result is passed over; the first
+//! one that has none is queued, and the target goes on when it has run. The result of an action is stored
+//! only after its sources were looked at again, and a target is published (its last state remembered,
+//! its artifact placed under `out/`) only when all its stages, checks included, have passed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::Scope;
+use std::time::Duration;
+
+use mlbuild_action::{ActionKey, ActionResult, Artifact, Cancel, Diagnostic, Failure, Progress};
+use mlbuild_lineage::ActionRecord;
+use mlbuild_manifest::Label;
+
+use crate::job::{self, Allowance, JobFailure, cache_failure};
+use crate::logs::Logs;
+use crate::plan::{description_reasons, restore_reasons};
+use crate::project::{Executors, Options, Project};
+use crate::reason::StaleReason;
+use crate::record::{Recorder, reason_text, stage_record, target_record};
+use crate::resolve::{Context, Material, Resolved, Sources, resolve, stage_name};
+use crate::schedule::{Queue, Schedule, remaining_paths};
+use crate::{Event, Fault, Outcome, Summary};
+
+/// How often the loop looks whether it should stop.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Receives events, on the thread that called [`build`].
+pub type Emit<'a> = dyn FnMut(&Event) + 'a;
+
+/// Brings `wanted` and all it needs up to date, and places its artifacts under `out/`.
+///
+/// Failures of targets are events and part of the summary; the build itself does not fail. The caller holds
+/// the project's lock.
+pub fn build(
+    project: &Project,
+    wanted: &[Label],
+    options: &Options,
+    executors: &Executors,
+    recorder: &mut Recorder<'_>,
+    cancel: &Cancel,
+    emit: &mut Emit<'_>,
+) -> Summary {
+    let needed = project.graph.upstream(wanted);
+    let (sender, receiver) = mpsc::channel();
+    let state = project.state();
+    let mut build = Build {
+        project,
+        options,
+        executors,
+        cancel,
+        emit,
+        recorder,
+        wanted: wanted.iter().cloned().collect(),
+        schedule: Schedule::new(&project.graph, &needed),
+        queue: Queue::new(options.slots),
+        sources: Sources::new(project),
+        logs: Logs::new(&state),
+        paths: None,
+        expected: BTreeMap::new(),
+        needed,
+        targets: BTreeMap::new(),
+        artifacts: BTreeMap::new(),
+        outcomes: BTreeMap::new(),
+        faults: Vec::new(),
+        saved: Duration::ZERO,
+        stopping: false,
+    };
+    std::thread::scope(|scope| build.run(scope, &sender, &receiver));
+    build.finish()
+}
+
+/// What an executing action tells the loop.
+enum Message {
+    Progress(Label, Progress),
+    Ended(Label, Box<Resolved>, Result<ActionResult, JobFailure>),
+}
+
+/// A target that has begun.
+#[derive(Default)]
+struct Target {
+    /// The stage it is at.
+    stage: usize,
+    /// What its last producing stage yielded.
+    artifact: Option<Artifact>,
+    /// What its stages were when the target was last done.
+    last: Vec<ActionKey>,
+    keys: Vec<ActionKey>,
+    /// Its stages so far, for lineage.
+    actions: Vec<ActionRecord>,
+    started: i64,
+    /// Why stages had to execute.
+    reasons: Vec<StaleReason>,
+    /// Whether any stage executed in this build, and how long all that did ran.
+    executed: bool,
+    duration: Duration,
+}
+
+struct Build<'a, 'e, 'r> {
+    project: &'a Project,
+    options: &'a Options,
+    executors: &'a Executors,
+    cancel: &'a Cancel,
+    emit: &'a mut Emit<'e>,
+    recorder: &'a mut Recorder<'r>,
+    needed: Vec<Label>,
+    wanted: BTreeSet<Label>,
+    schedule: Schedule,
+    queue: Queue<Box<Resolved>>,
+    sources: Sources<'a>,
+    logs: Logs<'a>,
+    /// Longest remaining paths; computed when the first action has to execute.
+    paths: Option<BTreeMap<Label, Duration>>,
+    expected: BTreeMap<Label, Duration>,
+    targets: BTreeMap<Label, Target>,
+    artifacts: BTreeMap<Label, Artifact>,
+    outcomes: BTreeMap<Label, Outcome>,
+    faults: Vec<Fault>,
+    saved: Duration,
+    stopping: bool,
+}
+
+impl<'a> Build<'a, '_, '_> {
+    fn run<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Message>,
+        receiver: &Receiver<Message>,
+    ) {
+        loop {
+            self.stopping |= self.cancel.is_cancelled();
+            while !self.stopping
+                && let Some(label) = self.schedule.next_ready()
+            {
+                self.begin(&label);
+            }
+            while !self.stopping
+                && let Some((label, resources, resolved)) = self.queue.pop()
+            {
+                self.start(scope, sender, label, &resources, resolved);
+            }
+            if !self.queue.is_running() {
+                break;
+            }
+            match receiver.recv_timeout(TICK) {
+                Ok(message) => self.handle(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the loop itself holds a sender"),
+            }
+        }
+    }
+
+    fn begin(&mut self, label: &Label) {
+        let last = self.project.cache.last_keys(&label.to_string());
+        let started = self.recorder.now();
+        self.targets.insert(label.clone(), Target { last, started, ..Target::default() });
+        self.advance(label);
+    }
+
+    /// Takes `label` through every stage that has a result, up to the first that must execute.
+    fn advance(&mut self, label: &Label) {
+        let project = self.project;
+        let declared = project.graph.target(label).expect("the schedule holds targets of the graph");
+        loop {
+            let target = self.targets.get(label).expect("a target begins before it advances");
+            let Some(stage) = declared.stages.get(target.stage) else {
+                return self.publish(label);
+            };
+            let context = Context {
+                executors: self.executors,
+                artifacts: &self.artifacts,
+                previous: target.artifact.as_ref(),
+            };
+            let resolved = match resolve(stage, &context, &mut self.sources) {
+                Ok(resolved) => resolved,
+                Err(failure) => return self.fail(label, failure),
+            };
+            let forced = self.options.force && self.wanted.contains(label);
+            let found = if forced { Ok(None) } else { project.cache.lookup(&resolved.key) };
+            match found {
+                Ok(Some(result)) => self.accept(label, &resolved, result, None),
+                Ok(None) => return self.enqueue(label, resolved, forced),
+                Err(error) => return self.fail(label, cache_failure(&error)),
+            }
+        }
+    }
+
+    /// Queues a stage that has no result.
+    fn enqueue(&mut self, label: &Label, resolved: Resolved, forced: bool) {
+        for material in resolved.inputs.values() {
+            if let Material::Sources(tree) = material
+                && let Err(error) = self.project.cache.remember_listing(tree)
+            {
+                return self.fail(label, cache_failure(&error));
+            }
+        }
+        let target = self.targets.get_mut(label).expect("a target begins before it is queued");
+        let mut reasons = if forced {
+            vec![StaleReason::Forced]
+        } else {
+            stale_reasons(self.project, &target.last, target.stage, &resolved)
+        };
+        if reasons.is_empty() {
+            reasons.push(StaleReason::OutputMissing);
+        }
+        for reason in reasons {
+            if !target.reasons.contains(&reason) {
+                target.reasons.push(reason);
+            }
+        }
+        let declared = self.project.graph.target(label).expect("the schedule holds targets of the graph");
+        if declared.resources.gpus > self.options.slots.gpus {
+            return self.fail(label, Failure::Environment(no_gpu(label, declared.resources.gpus, self.options)));
+        }
+        if self.paths.is_none() {
+            self.expected = self.recorder.expected(&self.needed);
+            let expected = |label: &Label| self.expected.get(label).copied().unwrap_or(Duration::from_secs(1));
+            self.paths = Some(remaining_paths(&self.project.graph, &self.needed, &expected));
+        }
+        let path = self.paths.as_ref().and_then(|paths| paths.get(label)).copied().unwrap_or_default();
+        self.queue.push(path, label.clone(), declared.resources.clone(), Box::new(resolved));
+    }
+
+    /// Starts the thread of an action.
+    fn start<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Message>,
+        label: Label,
+        resources: &mlbuild_graph::Resources,
+        resolved: Box<Resolved>,
+    ) {
+        let stage = stage_name(&resolved.action.work);
+        if let Err(e) = self.logs.start(&label, &stage) {
+            self.trouble(Diagnostic::warning("engine::log", format!("cannot write the log of `{label}`: {e}")));
+        }
+        let reasons = self.targets.get(&label).map(|target| target.reasons.clone()).unwrap_or_default();
+        let expected = self.expected.get(&label).copied();
+        (self.emit)(&Event::Started { label: label.clone(), stage, reasons, expected });
+        let slots = self.options.slots;
+        let allowance = Allowance {
+            threads: resources.cpus.max(1) as usize,
+            memory_bytes: resources.memory_bytes.unwrap_or(slots.memory_bytes / u64::from(slots.cpus.max(1))),
+        };
+        let (project, executors, cancel) = (self.project, self.executors, self.cancel.clone());
+        let rejected = project.rejected_path(&label);
+        let sender = sender.clone();
+        scope.spawn(move || {
+            let progress = |progress| {
+                // The loop outlives its actions; if it does not, nobody is left to tell.
+                let _ = sender.send(Message::Progress(label.clone(), progress));
+            };
+            let result =
+                job::execute(&resolved, project, executors, allowance, &rejected, &progress, &cancel);
+            let _ = sender.send(Message::Ended(label.clone(), resolved, result));
+        });
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Progress(label, progress) => {
+                match &progress {
+                    Progress::Log { line } => {
+                        let _ = self.logs.line(&label, line); // said once, when the log was begun
+                    }
+                    Progress::Epoch { epoch, metrics, .. } => self.recorder.epoch(&label, *epoch, metrics),
+                    Progress::Rows { .. } => {}
+                }
+                (self.emit)(&Event::Progress { label, progress });
+            }
+            Message::Ended(label, resolved, result) => {
+                self.queue.finished(&label);
+                match result.and_then(|result| self.store(&resolved, result)) {
+                    Ok(result) => {
+                        let duration = result.duration;
+                        self.accept(&label, &resolved, result, Some(duration));
+                        if self.stopping {
+                            self.skip(&label, None);
+                        } else {
+                            self.advance(&label);
+                        }
+                    }
+                    Err(JobFailure::Failure(Failure::Cancelled)) => self.skip(&label, None),
+                    Err(JobFailure::Failure(failure)) => self.fail(&label, failure),
+                    Err(JobFailure::Panic(message)) => {
+                        let diagnostic = Diagnostic::error("engine::bug", format!("an executor panicked: {message}"))
+                            .help("this is a bug of mlbuild; please report it with the lines above");
+                        self.fail_with(&label, Fault::Bug, diagnostic);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a result visible, unless a source changed while the action ran.
+    fn store(&mut self, resolved: &Resolved, result: ActionResult) -> Result<ActionResult, JobFailure> {
+        for material in resolved.inputs.values() {
+            if let Material::Sources(tree) = material
+                && let Some(path) = self.sources.changed(tree)
+            {
+                let message = format!("`{path}` changed while it was read");
+                return Err(JobFailure::Failure(Failure::Failed(
+                    Diagnostic::error("source::changed", message).help("nothing was published; build again"),
+                )));
+            }
+        }
+        // The first writer's result counts, should another process have been faster.
+        Ok(self.project.cache.store(&resolved.description, &result)?)
+    }
+
+    /// Takes the result of a stage; `executed` says how long it ran in this build.
+    fn accept(&mut self, label: &Label, resolved: &Resolved, result: ActionResult, executed: Option<Duration>) {
+        for warning in &result.warnings {
+            let (label, warning, replayed) = (label.clone(), warning.clone(), executed.is_none());
+            (self.emit)(&Event::Warning { label, warning, replayed });
+        }
+        let target = self.targets.get_mut(label).expect("a target begins before it has results");
+        match executed {
+            Some(duration) => {
+                target.executed = true;
+                target.duration += duration;
+            }
+            None => self.saved += result.duration,
+        }
+        target.keys.push(resolved.key);
+        let up_to_date = target.last.get(target.stage) == Some(&resolved.key);
+        let (executed, now) = (executed.is_some(), self.recorder.now());
+        target.actions.push(stage_record(target.stage, resolved, &result, executed, up_to_date, now));
+        target.stage += 1;
+        if !matches!(resolved.action.work, mlbuild_action::Work::Check(_)) {
+            target.artifact = Some(result.artifact);
+        }
+    }
+
+    /// All stages of `label` have passed: remembers it, places its artifact, and lets its consumers go on.
+    fn publish(&mut self, label: &Label) {
+        let project = self.project;
+        let target = self.targets.remove(label).expect("a target begins before it is done");
+        let artifact = target.artifact.expect("the first stage of a target yields an artifact");
+        let same_as_last = target.last == target.keys;
+        let mut outcome = match (target.executed, same_as_last) {
+            (true, _) => Outcome::Built,
+            (false, false) => Outcome::Restored,
+            (false, true) => Outcome::UpToDate,
+        };
+        let mut placed = None;
+        if self.wanted.contains(label) {
+            let path = project.out_path(label, artifact.table.is_some());
+            match self.sources.place(&artifact, &path) {
+                Ok(true) => {
+                    placed = Some(path);
+                    if outcome == Outcome::UpToDate {
+                        outcome = Outcome::Restored;
+                    }
+                }
+                Ok(false) => {}
+                Err(error) => return self.fail(label, cache_failure(&error)),
+            }
+        }
+        let unchanged = target.executed && self.last_artifact(&target.last).is_some_and(|last| last == artifact.digest());
+        let mut reasons = target.reasons;
+        if outcome == Outcome::Restored && reasons.is_empty() {
+            reasons = restore_reasons(project, &target.last, &target.keys);
+        }
+        if !same_as_last && let Err(error) = project.cache.set_last_keys(&label.to_string(), &target.keys) {
+            self.trouble(Diagnostic::warning("cache::io", error.to_string()));
+        }
+        let ended = self.recorder.now();
+        let digest = Some(artifact.digest());
+        let mut record =
+            target_record(project, label, outcome, reason_text(&reasons), target.started, ended, digest);
+        if outcome != Outcome::UpToDate {
+            record.actions = target.actions;
+        }
+        self.recorder.target(record);
+        (self.emit)(&Event::Finished {
+            label: label.clone(),
+            outcome,
+            duration: target.duration,
+            rows: artifact.table.as_ref().map(|table| table.rows),
+            size_bytes: artifact.tree.size_bytes(),
+            reasons,
+            unchanged,
+        });
+        if let Some(path) = placed {
+            (self.emit)(&Event::Materialized { label: label.clone(), path });
+        }
+        self.logs.finish(label);
+        self.artifacts.insert(label.clone(), artifact);
+        self.outcomes.insert(label.clone(), outcome);
+        self.schedule.done(label);
+    }
+
+    /// Digest of what the stages with these keys yielded.
+    fn last_artifact(&self, last: &[ActionKey]) -> Option<mlbuild_digest::Digest> {
+        let results = last.iter().filter_map(|key| self.project.cache.lookup(key).ok().flatten());
+        // Checks yield nothing; the last stage that yields something is the target's artifact.
+        let artifacts = results.map(|result| result.artifact).filter(|a| !a.tree.entries().is_empty());
+        artifacts.last().map(|artifact| artifact.digest())
+    }
+
+    fn fail(&mut self, label: &Label, failure: Failure) {
+        let (fault, diagnostic) = match failure {
+            Failure::Failed(diagnostic) | Failure::Rejected(diagnostic) => (Fault::Action, diagnostic),
+            Failure::Invalid(diagnostic) => (Fault::User, diagnostic),
+            Failure::Environment(diagnostic) => (Fault::Environment, diagnostic),
+            Failure::Cancelled => return self.skip(label, None),
+        };
+        self.fail_with(label, fault, diagnostic);
+    }
+
+    fn fail_with(&mut self, label: &Label, fault: Fault, diagnostic: Diagnostic) {
+        let target = self.targets.remove(label).unwrap_or_default();
+        let (ended, why) = (self.recorder.now(), Some(diagnostic.to_string()));
+        let mut record =
+            target_record(self.project, label, Outcome::Failed, why, target.started, ended, None);
+        record.actions = target.actions;
+        self.recorder.target(record);
+        (self.emit)(&Event::Failed { label: label.clone(), fault, diagnostic });
+        self.logs.finish(label);
+        self.outcomes.insert(label.clone(), Outcome::Failed);
+        self.faults.push(fault);
+        for lost in self.schedule.failed(label) {
+            self.skip(&lost, Some(label));
+        }
+        self.stopping |= !self.options.keep_going;
+    }
+
+    fn skip(&mut self, label: &Label, because: Option<&Label>) {
+        let now = self.recorder.now();
+        let why = because.map(|label| format!("{label} failed"));
+        self.recorder.target(target_record(self.project, label, Outcome::Skipped, why, now, now, None));
+        (self.emit)(&Event::Skipped { label: label.clone(), because: because.cloned() });
+        self.logs.finish(label);
+        self.outcomes.insert(label.clone(), Outcome::Skipped);
+    }
+
+    fn trouble(&mut self, diagnostic: Diagnostic) {
+        (self.emit)(&Event::Trouble { diagnostic });
+    }
+
+    fn finish(mut self) -> Summary {
+        let mut rest = self.schedule.stop();
+        rest.extend(self.queue.drain());
+        rest.sort();
+        for label in rest {
+            self.skip(&label, None);
+        }
+        self.sources.save();
+        let looks = self.sources.looks();
+        let Self { needed, mut outcomes, faults, saved, cancel, .. } = self;
+        let targets = needed.into_iter().filter_map(|label| outcomes.remove(&label).map(|o| (label, o))).collect();
+        Summary { targets, faults, saved, cancelled: cancel.is_cancelled(), looks }
+    }
+}
+
+/// Why the stage must execute, compared with what the target was when it was last done.
+pub(crate) fn stale_reasons(
+    project: &Project,
+    last: &[ActionKey],
+    stage: usize,
+    resolved: &Resolved,
+) -> Vec<StaleReason> {
+    let old = last.get(stage).and_then(|key| project.cache.description(key).ok().flatten());
+    match old {
+        None if last.is_empty() => vec![StaleReason::NeverBuilt],
+        None => vec![StaleReason::Option {
+            name: stage_name(&resolved.action.work),
+            old: None,
+            new: Some("added".to_owned()),
+        }],
+        Some(old) => description_reasons(project, &old, &resolved.description),
+    }
+}
+
+fn no_gpu(label: &Label, asked: u32, options: &Options) -> Diagnostic {
+    let message = format!("`{label}` asks for {asked} GPU, and this machine offers {}", options.slots.gpus);
+    Diagnostic::error("engine::no-gpu", message)
+        .help("build with `--device cpu`, set `resources = { gpus = 0 }`, or build where the result is cached")
+}

@@ -1,0 +1,168 @@
+//! What a build would do, and why, without doing it.
+//!
+//! A target's key can be computed once its inputs are final. What lies downstream of a target that must
+//! execute is therefore undecided: it runs only if that target's output really changes. The plan says
+//! so instead of guessing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use mlbuild_action::{ActionKey, Artifact, Description, Diagnostic, Failure, Work};
+use mlbuild_manifest::Label;
+
+use crate::build::stale_reasons;
+use crate::project::{Executors, Project};
+use crate::reason::{self, StaleReason};
+use crate::resolve::{Context, Sources, resolve, stage_name};
+
+/// What a build would do with a target.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Verdict {
+    /// Nothing: it is what it was after the last build.
+    UpToDate,
+    /// Take it from the cache.
+    Restore {
+        /// Why it is not what it was.
+        reasons: Vec<StaleReason>,
+        /// How long its actions took when they ran.
+        saves: Duration,
+    },
+    /// Execute at least this stage of it.
+    Build {
+        /// The first stage without a result.
+        stage: String,
+        /// Why.
+        reasons: Vec<StaleReason>,
+    },
+    /// Undecided until these inputs are built: it executes only if what it reads of them changes.
+    Pending {
+        /// The direct inputs that must execute or are undecided themselves.
+        on: Vec<Label>,
+    },
+    /// It cannot be resolved.
+    Broken(Diagnostic),
+}
+
+impl Verdict {
+    /// The name in JSON and in `plan`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::UpToDate => "up_to_date",
+            Self::Restore { .. } => "restore",
+            Self::Build { .. } => "build",
+            Self::Pending { .. } => "pending",
+            Self::Broken(_) => "broken",
+        }
+    }
+}
+
+/// A target with its verdict.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Planned {
+    /// The target.
+    pub label: Label,
+    /// What a build would do with it.
+    pub verdict: Verdict,
+    /// The keys of its stages, as far as they are known.
+    pub keys: Vec<ActionKey>,
+    /// Its artifact, if every stage has a result.
+    pub artifact: Option<Artifact>,
+}
+
+/// Plans `wanted` and all it needs, in topological order.
+pub fn plan(project: &Project, wanted: &[Label], executors: &Executors) -> Vec<Planned> {
+    let mut sources = Sources::new(project);
+    let mut artifacts: BTreeMap<Label, Artifact> = BTreeMap::new();
+    let mut planned = Vec::new();
+    for label in project.graph.upstream(wanted) {
+        let inputs: BTreeSet<Label> = project.graph.inputs(&label).into_iter().collect();
+        let on: Vec<Label> = inputs.into_iter().filter(|input| !artifacts.contains_key(input)).collect();
+        let target = if on.is_empty() {
+            plan_target(project, &label, executors, &artifacts, &mut sources)
+        } else {
+            Planned { label: label.clone(), verdict: Verdict::Pending { on }, keys: Vec::new(), artifact: None }
+        };
+        if let Some(artifact) = &target.artifact {
+            artifacts.insert(label, artifact.clone());
+        }
+        planned.push(target);
+    }
+    sources.save();
+    planned
+}
+
+fn plan_target(
+    project: &Project,
+    label: &Label,
+    executors: &Executors,
+    artifacts: &BTreeMap<Label, Artifact>,
+    sources: &mut Sources<'_>,
+) -> Planned {
+    let declared = project.graph.target(label).expect("the graph orders its own targets");
+    let last = project.cache.last_keys(&label.to_string());
+    let mut keys = Vec::new();
+    let mut artifact = None;
+    let mut saves = Duration::ZERO;
+    let end = |verdict, keys, artifact| Planned { label: label.clone(), verdict, keys, artifact };
+    for (number, stage) in declared.stages.iter().enumerate() {
+        let context = Context { executors, artifacts, previous: artifact.as_ref() };
+        let resolved = match resolve(stage, &context, sources) {
+            Ok(resolved) => resolved,
+            Err(failure) => return end(Verdict::Broken(diagnostic_of(failure)), keys, None),
+        };
+        keys.push(resolved.key);
+        match project.cache.lookup(&resolved.key) {
+            Ok(Some(result)) => {
+                saves += result.duration;
+                if !matches!(stage.work, Work::Check(_)) {
+                    artifact = Some(result.artifact);
+                }
+            }
+            Ok(None) => {
+                let mut reasons = stale_reasons(project, &last, number, &resolved);
+                if reasons.is_empty() {
+                    reasons.push(StaleReason::OutputMissing);
+                }
+                let stage = stage_name(&stage.work);
+                return end(Verdict::Build { stage, reasons }, keys, None);
+            }
+            Err(error) => {
+                let diagnostic = Diagnostic::error("cache::io", error.to_string());
+                return end(Verdict::Broken(diagnostic), keys, None);
+            }
+        }
+    }
+    let verdict = if keys == last {
+        Verdict::UpToDate
+    } else {
+        Verdict::Restore { reasons: restore_reasons(project, &last, &keys), saves }
+    };
+    end(verdict, keys, artifact)
+}
+
+/// Why a target whose stages all have results is not what it was.
+pub(crate) fn restore_reasons(project: &Project, last: &[ActionKey], keys: &[ActionKey]) -> Vec<StaleReason> {
+    if last.is_empty() {
+        return vec![StaleReason::NeverBuilt];
+    }
+    let pairs = last.iter().zip(keys).filter(|(old, new)| old != new);
+    pairs
+        .filter_map(|(old, new)| {
+            let description = |key| project.cache.description(key).ok().flatten();
+            Some(description_reasons(project, &description(old)?, &description(new)?))
+        })
+        .flatten()
+        .collect()
+}
+
+/// Every reason why `new` is not `old`, with the names of changed source files.
+pub(crate) fn description_reasons(project: &Project, old: &Description, new: &Description) -> Vec<StaleReason> {
+    reason::reasons(old, new, &|old, new| crate::resolve::source_changes(project, old, new))
+}
+
+fn diagnostic_of(failure: Failure) -> Diagnostic {
+    match failure {
+        Failure::Failed(d) | Failure::Rejected(d) | Failure::Invalid(d) | Failure::Environment(d) => d,
+        Failure::Cancelled => Diagnostic::error("engine::cancelled", "stopped"),
+    }
+}

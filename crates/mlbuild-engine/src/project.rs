@@ -1,0 +1,96 @@
+//! A project as the engine sees it: its graph, and where its state is.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use mlbuild_action::{Executor, Work};
+use mlbuild_cache::{Cache, CacheError};
+use mlbuild_graph::Graph;
+use mlbuild_manifest::Label;
+
+use crate::Slots;
+
+/// A project that is ready to be planned and built.
+pub struct Project {
+    /// The folder of `mlbuild.toml`, absolute.
+    pub root: PathBuf,
+    /// The targets.
+    pub graph: Graph,
+    /// The cache.
+    pub cache: Cache,
+    /// When this process opened the project; source files that are younger are looked at twice.
+    pub opened: SystemTime,
+}
+
+impl Project {
+    /// A project at `root`, an absolute path; `now` is the time. Writes nothing.
+    ///
+    /// # Errors
+    /// Those of opening the cache.
+    pub fn open(root: &Path, graph: Graph, now: SystemTime) -> Result<Self, CacheError> {
+        let cache = Cache::open(&state_folder(root).join("cache"))?;
+        Ok(Self { root: root.to_owned(), graph, cache, opened: now })
+    }
+
+    /// Where the project keeps its state: `.mlbuild`.
+    pub fn state(&self) -> PathBuf {
+        state_folder(&self.root)
+    }
+
+    /// Where the artifact of `label` is placed, relative to the project: tables at
+    /// `out/data/name.parquet`, all else in the folder `out/kind/name`.
+    pub fn out_path(&self, label: &Label, is_table: bool) -> String {
+        let end = if is_table { ".parquet" } else { "" };
+        format!("out/{}/{}{end}", label.kind().as_str(), label.name())
+    }
+
+    /// Where the output of a target that a check or gate rejected is kept to be looked at.
+    pub(crate) fn rejected_path(&self, label: &Label) -> PathBuf {
+        self.state().join("rejected").join(label.kind().as_str()).join(label.name())
+    }
+}
+
+/// The state folder of the project at `root`.
+pub fn state_folder(root: &Path) -> PathBuf {
+    root.join(".mlbuild")
+}
+
+/// Where the lineage database of the project at `root` is.
+pub fn lineage_path(root: &Path) -> PathBuf {
+    state_folder(root).join("lineage.db")
+}
+
+/// The executors, by the work they perform.
+pub struct Executors {
+    /// Performs `ingest`, `sql`, `check`.
+    pub table: Box<dyn Executor>,
+    /// Performs `command`.
+    pub process: Box<dyn Executor>,
+    /// Performs `train`, `predict`.
+    pub model: Box<dyn Executor>,
+    /// Performs `evaluate`.
+    pub report: Box<dyn Executor>,
+}
+
+impl Executors {
+    /// The executor for `work`.
+    pub fn of(&self, work: &Work) -> &dyn Executor {
+        match work {
+            Work::Ingest(_) | Work::Sql(_) | Work::Check(_) => &*self.table,
+            Work::Command(_) => &*self.process,
+            Work::Train(_) | Work::Predict(_) => &*self.model,
+            Work::Evaluate(_) => &*self.report,
+        }
+    }
+}
+
+/// How to build.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What actions may use together.
+    pub slots: Slots,
+    /// Whether to go on after a failure with what does not depend on it.
+    pub keep_going: bool,
+    /// Whether to execute the wanted targets even if their results are cached.
+    pub force: bool,
+}

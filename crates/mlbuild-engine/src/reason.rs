@@ -1,0 +1,411 @@
+//! Why an action is not the one that ran before: the differences of two descriptions, as data.
+//!
+//! A key is the digest of a description, so two keys differ exactly where their descriptions do, and
+//! every differing part yields a [`StaleReason`]: what is explained is what is hashed.
+
+use std::fmt;
+
+use mlbuild_action::Description;
+
+/// One difference between what a target was last built as and what it is now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the variants say what their `name`, `input`, `old` and `new` are of")]
+pub enum StaleReason {
+    /// Nothing is known of an earlier build.
+    NeverBuilt,
+    /// The output is missing from the cache.
+    OutputMissing,
+    /// `--force` asked for it.
+    Forced,
+    /// Another rule makes the target now.
+    Rule { old: String, new: String },
+    /// The query differs; the differing stretch of its canonical form.
+    Query { old: String, new: String },
+    /// The command differs.
+    Command { old: String, new: String },
+    /// A parameter differs; `None` where it did not or does not exist.
+    Param {
+        name: String,
+        old: Option<String>,
+        new: Option<String>,
+    },
+    /// A declared environment variable differs.
+    Environment {
+        name: String,
+        old: Option<String>,
+        new: Option<String>,
+    },
+    /// Another option of the declaration differs: `key`, `format`, `gate.0`.
+    Option {
+        name: String,
+        old: Option<String>,
+        new: Option<String>,
+    },
+    /// The tools differ.
+    Toolchain { old: String, new: String },
+    /// Files of an input differ, by name where they are known.
+    Files { input: String, changed: Vec<FileChange> },
+    /// The number of rows of an input table differs.
+    Rows { input: String, old: u64, new: u64 },
+    /// Columns of an input table differ.
+    Columns { input: String, changed: Vec<ColumnChange> },
+    /// An input came or went.
+    InputSet { input: String, added: bool },
+}
+
+/// How a file differs between two trees.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct FileChange {
+    /// Its path.
+    pub path: String,
+    /// What happened to it.
+    pub change: Change,
+}
+
+/// How a column differs between two tables.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ColumnChange {
+    /// Its name.
+    pub column: String,
+    /// What happened to it.
+    pub change: Change,
+}
+
+/// What happened to a part.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// Its content differs.
+    Changed,
+}
+
+impl Change {
+    fn of(old: Option<&String>, new: Option<&String>) -> Self {
+        match (old, new) {
+            (None, _) => Self::Added,
+            (_, None) => Self::Removed,
+            _ => Self::Changed,
+        }
+    }
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+        }
+    }
+}
+
+impl StaleReason {
+    /// A stable name for machines: `param`, `query`, `columns`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NeverBuilt => "never_built",
+            Self::OutputMissing => "output_missing",
+            Self::Forced => "forced",
+            Self::Rule { .. } => "rule",
+            Self::Query { .. } => "query",
+            Self::Command { .. } => "command",
+            Self::Param { .. } => "param",
+            Self::Environment { .. } => "environment",
+            Self::Option { .. } => "option",
+            Self::Toolchain { .. } => "toolchain",
+            Self::Files { .. } => "files",
+            Self::Rows { .. } => "rows",
+            Self::Columns { .. } => "columns",
+            Self::InputSet { .. } => "input_set",
+        }
+    }
+}
+
+impl fmt::Display for StaleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_unset = |value: &Option<String>| value.clone().unwrap_or_else(|| "(unset)".to_owned());
+        match self {
+            Self::NeverBuilt => f.write_str("never built before"),
+            Self::OutputMissing => f.write_str("its output is missing from the cache"),
+            Self::Forced => f.write_str("forced"),
+            Self::Rule { old, new } => write!(f, "rule: {old} -> {new}"),
+            Self::Query { old, new } => write!(f, "query: {old} -> {new}"),
+            Self::Command { old, new } => write!(f, "command: {old} -> {new}"),
+            Self::Param { name, old, new } => {
+                write!(f, "parameter {name}: {} -> {}", or_unset(old), or_unset(new))
+            }
+            Self::Environment { name, old, new } => {
+                write!(f, "environment {name}: {} -> {}", or_unset(old), or_unset(new))
+            }
+            Self::Option { name, old, new } => {
+                write!(f, "{name}: {} -> {}", or_unset(old), or_unset(new))
+            }
+            Self::Toolchain { old, new } => write!(f, "tools: {old} -> {new}"),
+            Self::Files { input, changed } if changed.is_empty() => write!(f, "{input}: files changed"),
+            Self::Files { input, changed } => {
+                let names: Vec<_> =
+                    changed.iter().map(|c| format!("{} {}", c.path, c.change.as_str())).collect();
+                write!(f, "{input}: {}", some_of(&names))
+            }
+            Self::Rows { input, old, new } => write!(f, "{input}: {old} -> {new} rows"),
+            Self::Columns { input, changed } => {
+                let names: Vec<_> =
+                    changed.iter().map(|c| format!("{} {}", c.column, c.change.as_str())).collect();
+                write!(f, "{input}: column {}", some_of(&names))
+            }
+            Self::InputSet { input, added: true } => write!(f, "{input}: read now, not before"),
+            Self::InputSet { input, added: false } => write!(f, "{input}: read before, not now"),
+        }
+    }
+}
+
+/// The first few of `names`, and how many more there are.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 4;
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
+}
+
+/// Every reason why `new` is not `old`; empty only if the two are equal.
+///
+/// `files` names the changes between two trees of an input, given their digests as text; it may
+/// answer with nothing when a tree is no longer known.
+pub(crate) fn reasons(
+    old: &Description,
+    new: &Description,
+    files: &dyn Fn(&str, &str) -> Vec<FileChange>,
+) -> Vec<StaleReason> {
+    let mut reasons = Vec::new();
+    let mut columns: Vec<(String, Vec<ColumnChange>)> = Vec::new();
+    let mut lists = Vec::new();
+    let (old, new) = (old.parts(), new.parts());
+    let inputs = |parts: &std::collections::BTreeMap<String, String>| -> std::collections::BTreeSet<String> {
+        parts.keys().filter_map(|part| InputPart::of(part)).map(|part| part.input.to_owned()).collect()
+    };
+    let (old_inputs, new_inputs) = (inputs(old), inputs(new));
+    for input in old_inputs.symmetric_difference(&new_inputs) {
+        let added = new_inputs.contains(input);
+        reasons.push(StaleReason::InputSet { input: input.clone(), added });
+    }
+
+    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let (was, is) = (old.get(name), new.get(name));
+        if was == is {
+            continue;
+        }
+        let Some(part) = InputPart::of(name) else {
+            reasons.push(option_reason(name, was.cloned(), is.cloned()));
+            continue;
+        };
+        let input = part.input.to_owned();
+        if old_inputs.contains(&input) != new_inputs.contains(&input) {
+            continue; // said as a whole already
+        }
+        match part.part {
+            "files" => {
+                let changed = was.zip(is).map_or_else(Vec::new, |(was, is)| files(was, is));
+                reasons.push(StaleReason::Files { input, changed });
+            }
+            "rows" => {
+                let count = |text: Option<&String>| text.and_then(|t| t.parse().ok()).unwrap_or(0);
+                reasons.push(StaleReason::Rows { input, old: count(was), new: count(is) });
+            }
+            other => match other.strip_prefix("column.") {
+                Some(column) => {
+                    let change = ColumnChange { column: column.to_owned(), change: Change::of(was, is) };
+                    match columns.last_mut().filter(|(last, _)| *last == input) {
+                        Some((_, changes)) => changes.push(change),
+                        None => columns.push((input, vec![change])),
+                    }
+                }
+                // A column that came or went also changes this list: said once, by name, below.
+                None if other == "columns" => {
+                    lists.push((input, option_reason("column order", was.cloned(), is.cloned())));
+                }
+                None => reasons.push(option_reason(name, was.cloned(), is.cloned())),
+            },
+        }
+    }
+    let unsaid = |(input, _): &(String, _)| columns.iter().all(|(said, _)| said != input);
+    reasons.extend(lists.into_iter().filter(unsaid).map(|(_, reason)| reason));
+    reasons.extend(columns.into_iter().map(|(input, changed)| StaleReason::Columns { input, changed }));
+    reasons
+}
+
+/// A part `input.NAME.PART`, taken apart.
+struct InputPart<'a> {
+    input: &'a str,
+    part: &'a str,
+}
+
+impl<'a> InputPart<'a> {
+    fn of(name: &'a str) -> Option<Self> {
+        let rest = name.strip_prefix("input.")?;
+        // Names of inputs may hold a point themselves (`predictions.recs`); their parts are known.
+        let mut ends = [".files", ".rows", ".key", ".columns"].into_iter();
+        if let Some(end) = ends.find(|end| rest.ends_with(end) && !rest.contains(".column.")) {
+            let input = &rest[..rest.len() - end.len()];
+            return Some(Self { input, part: &end[1..] });
+        }
+        let at = rest.find(".column.")?;
+        Some(Self { input: &rest[..at], part: &rest[at + 1..] })
+    }
+}
+
+fn option_reason(name: &str, old: Option<String>, new: Option<String>) -> StaleReason {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    match name {
+        "rule" => StaleReason::Rule { old: text(&old), new: text(&new) },
+        "toolchain" => StaleReason::Toolchain { old: text(&old), new: text(&new) },
+        "sql" => {
+            let (old, new) = differing_stretch(&text(&old), &text(&new));
+            StaleReason::Query { old, new }
+        }
+        "command" | "shell" => {
+            let (old, new) = differing_stretch(&text(&old), &text(&new));
+            StaleReason::Command { old, new }
+        }
+        _ => {
+            if let Some(name) = name.strip_prefix("param.") {
+                StaleReason::Param { name: name.to_owned(), old, new }
+            } else if let Some(name) = name.strip_prefix("env.") {
+                StaleReason::Environment { name: name.to_owned(), old, new }
+            } else {
+                StaleReason::Option { name: name.to_owned(), old, new }
+            }
+        }
+    }
+}
+
+/// The words in which two texts differ, between their common beginning and end; shortened to a line.
+fn differing_stretch(old: &str, new: &str) -> (String, String) {
+    let old: Vec<&str> = old.split_whitespace().collect();
+    let new: Vec<&str> = new.split_whitespace().collect();
+    let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+    // One word of context on each side where a side would be empty: `(nothing)` says little.
+    let stretch = |words: &[&str]| {
+        let text = words[head..words.len() - tail].join(" ");
+        match text.char_indices().nth(80) {
+            _ if text.is_empty() => "(nothing)".to_owned(),
+            Some((end, _)) => format!("{}...", &text[..end]),
+            None => text,
+        }
+    };
+    (stretch(&old), stretch(&new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    const BASE: &[(&str, &str)] = &[
+        ("rule", "sql"),
+        ("toolchain", "datafusion 55 epoch 1"),
+        ("sql", "SELECT a FROM data.b WHERE a > 1"),
+        ("key", "[]"),
+        ("param.gap", "30"),
+        ("input.data:b.rows", "3"),
+        ("input.data:b.key", "[]"),
+        ("input.data:b.columns", "[\"a\",\"c\"]"),
+        ("input.data:b.column.a", "Int64 11"),
+        ("input.data:b.column.c", "Utf8 22"),
+        ("input.predictions.recs.files", "33"),
+        ("env.LEVEL", "1"),
+        ("shell", "echo 1"),
+    ];
+
+    fn description(edits: &[(&str, Option<&str>)]) -> Description {
+        let mut parts: BTreeMap<String, String> =
+            BASE.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        for (name, value) in edits {
+            match value {
+                Some(value) => parts.insert((*name).to_owned(), (*value).to_owned()),
+                None => parts.remove(*name),
+            };
+        }
+        Description::from_parts(parts)
+    }
+
+    #[track_caller]
+    fn check(edits: &[(&str, Option<&str>)], expect: &[&str]) {
+        let files = |_: &str, _: &str| {
+            vec![FileChange { path: "raw/a.csv".to_owned(), change: Change::Changed }]
+        };
+        let reasons = reasons(&description(&[]), &description(edits), &files);
+        let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, expect);
+    }
+
+    #[test]
+    fn equal_descriptions_have_no_reason() {
+        check(&[], &[]);
+    }
+
+    #[test]
+    fn each_difference_is_said_in_its_own_words() {
+        check(&[("param.gap", Some("45"))], &["parameter gap: 30 -> 45"]);
+        check(&[("param.new", Some("1"))], &["parameter new: (unset) -> 1"]);
+        check(
+            &[("sql", Some("SELECT a FROM data.b WHERE a > 2"))],
+            &["query: 1 -> 2"],
+        );
+        check(&[("shell", Some("echo 2"))], &["command: 1 -> 2"]);
+        check(&[("env.LEVEL", None)], &["environment LEVEL: 1 -> (unset)"]);
+        check(&[("rule", Some("command"))], &["rule: sql -> command"]);
+        check(&[("key", Some("[\"a\"]"))], &["key: [] -> [\"a\"]"]);
+        check(
+            &[("toolchain", Some("datafusion 56 epoch 2"))],
+            &["tools: datafusion 55 epoch 1 -> datafusion 56 epoch 2"],
+        );
+        check(
+            &[("input.predictions.recs.files", Some("34"))],
+            &["predictions.recs: raw/a.csv changed"],
+        );
+    }
+
+    #[test]
+    fn a_tables_change_names_rows_and_columns() {
+        check(
+            &[
+                ("input.data:b.rows", Some("4")),
+                ("input.data:b.column.a", Some("Int64 12")),
+                ("input.data:b.column.c", None),
+                ("input.data:b.columns", Some("[\"a\"]")),
+            ],
+            &["data:b: 3 -> 4 rows", "data:b: column a changed, c removed"],
+        );
+        check(
+            &[("input.data:b.columns", Some("[\"c\",\"a\"]"))],
+            &["column order: [\"a\",\"c\"] -> [\"c\",\"a\"]"],
+        );
+    }
+
+    #[test]
+    fn an_input_that_came_or_went_is_said_once() {
+        let gone: Vec<_> = BASE
+            .iter()
+            .filter(|(name, _)| name.starts_with("input.data:b"))
+            .map(|(name, _)| (*name, None))
+            .collect();
+        check(&gone, &["data:b: read before, not now"]);
+    }
+
+    #[test]
+    fn no_part_of_a_description_lacks_a_reason() {
+        for (name, value) in BASE {
+            for edit in [None, Some(format!("{value}9"))] {
+                let files = |_: &str, _: &str| Vec::new();
+                let new = description(&[(*name, edit.as_deref())]);
+                let reasons = reasons(&description(&[]), &new, &files);
+                assert!(!reasons.is_empty(), "{name} -> {edit:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Writes what a build does to lineage, and reads back what explanations need.
+//!
+//! Lineage is history: nothing here decides a build, and a database that cannot be written costs a warning,
+//! once. A run is begun only when there is something to write, so that a null build is one transaction.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use mlbuild_action::{ActionResult, Artifact, Diagnostic, Work};
+use mlbuild_digest::Digest;
+use mlbuild_lineage::{
+    ActionRecord, ArtifactRecord, Cell, EpochRecord, InputRecord, Lineage, LineageError, Micros, Run, RunStart,
+    RunStatus, TargetRecord,
+};
+use mlbuild_manifest::Label;
+
+use crate::project::{Project, lineage_path};
+use crate::reason::StaleReason;
+use crate::resolve::{Material, Resolved, stage_name};
+use crate::{Outcome, Summary};
+
+/// What a run tells of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunRecord {
+    /// The command line's words, without the program.
+    pub arguments: Vec<String>,
+    /// What the user selected.
+    pub selection: Vec<String>,
+    /// The version of mlbuild.
+    pub version: String,
+}
+
+/// Records one build.
+pub struct Recorder<'a> {
+    state: State<'a>,
+    start: RunStart,
+    now: fn() -> Micros,
+    trouble: Option<LineageError>,
+}
+
+enum State<'a> {
+    /// Nothing has been recorded.
+    Idle(&'a mut Lineage),
+    Running(Run<'a>),
+    /// There is no database, or it has failed.
+    Off,
+}
+
+/// Opens the project's lineage database to record into. Without one the build goes on.
+pub fn open_lineage(root: &Path) -> (Option<Lineage>, Option<Diagnostic>) {
+    match Lineage::open(&lineage_path(root)) {
+        Ok(lineage) => (Some(lineage), None),
+        Err(error) => (None, Some(not_recorded(&error))),
+    }
+}
+
+fn not_recorded(error: &LineageError) -> Diagnostic {
+    Diagnostic::warning("lineage::not-recorded", error.to_string())
+        .help("the build is not affected; its history is missing from lineage")
+}
+
+impl<'a> Recorder<'a> {
+    /// A recorder into `lineage`; `now` is the clock.
+    pub fn new(lineage: Option<&'a mut Lineage>, run: RunRecord, now: fn() -> Micros) -> Self {
+        let RunRecord { arguments, selection, version } = run;
+        let start = RunStart {
+            command: arguments,
+            selection,
+            started: now(),
+            tools: BTreeMap::from([("mlbuild".to_owned(), version)]),
+        };
+        Self { state: lineage.map_or(State::Off, State::Idle), start, now, trouble: None }
+    }
+
+    pub(crate) fn now(&self) -> Micros {
+        (self.now)()
+    }
+
+    /// How long targets took the last times they were built, as far as that is known.
+    pub(crate) fn expected(&mut self, labels: &[Label]) -> BTreeMap<Label, Duration> {
+        let State::Idle(lineage) = &mut self.state else { return BTreeMap::new() };
+        let names: Vec<String> = labels.iter().map(ToString::to_string).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        match lineage.durations(&names) {
+            Ok(durations) => labels
+                .iter()
+                .filter_map(|label| Some((label.clone(), *durations.get(&label.to_string())?)))
+                .collect(),
+            Err(error) => {
+                self.fail(error);
+                BTreeMap::new()
+            }
+        }
+    }
+
+    /// Records an epoch of a training.
+    pub(crate) fn epoch(&mut self, label: &Label, epoch: u32, metrics: &BTreeMap<String, f64>) {
+        let record = EpochRecord { label: label.to_string(), epoch, at: self.now(), metrics: metrics.clone() };
+        self.write(|run| run.epoch(&record));
+    }
+
+    /// Records a target that came to its end.
+    pub(crate) fn target(&mut self, record: TargetRecord) {
+        self.write(|run| run.target(record));
+    }
+
+    /// Ends the run. Returns its number, and what went wrong with recording, if anything did.
+    pub fn finish(mut self, summary: &Summary) -> (Option<String>, Option<Diagnostic>) {
+        let status = if summary.cancelled {
+            RunStatus::Interrupted
+        } else if summary.faults.is_empty() {
+            RunStatus::Done
+        } else {
+            RunStatus::Failed
+        };
+        self.write(|_| Ok(()));
+        let now = self.now();
+        let mut id = None;
+        if let State::Running(run) = std::mem::replace(&mut self.state, State::Off) {
+            match run.end(status, now) {
+                Ok(run) => id = Some(run.to_string()),
+                Err(error) => self.fail(error),
+            }
+        }
+        (id, self.trouble.as_ref().map(not_recorded))
+    }
+
+    fn write(&mut self, what: impl FnOnce(&mut Run<'a>) -> Result<(), LineageError>) {
+        self.state = match std::mem::replace(&mut self.state, State::Off) {
+            State::Idle(lineage) => State::Running(lineage.begin_run(self.start.clone())),
+            other => other,
+        };
+        if let State::Running(run) = &mut self.state
+            && let Err(error) = what(run)
+        {
+            self.fail(error);
+        }
+    }
+
+    /// Gives up recording: one warning is enough.
+    fn fail(&mut self, error: LineageError) {
+        self.state = State::Off;
+        self.trouble.get_or_insert(error);
+    }
+}
+
+/// A stage of a target as lineage keeps it.
+pub(crate) fn stage_record(
+    stage: usize,
+    resolved: &Resolved,
+    result: &ActionResult,
+    executed: bool,
+    up_to_date: bool,
+    now: Micros,
+) -> ActionRecord {
+    let work = &resolved.action.work;
+    let duration = i64::try_from(result.duration.as_micros()).unwrap_or(i64::MAX);
+    let parts = resolved.description.parts();
+    let inputs = resolved.inputs.iter().map(|(name, material)| InputRecord {
+        name: name.clone(),
+        artifact: match material {
+            Material::Artifact(artifact) => artifact.digest(),
+            Material::Sources(tree) => tree.digest(),
+        },
+    });
+    ActionRecord {
+        stage: u32::try_from(stage).unwrap_or(u32::MAX),
+        name: stage_name(work),
+        key: resolved.key,
+        rule: parts.get("rule").cloned().unwrap_or_default(),
+        outcome: match (executed, up_to_date) {
+            (true, _) => mlbuild_lineage::Outcome::Built,
+            (false, true) => mlbuild_lineage::Outcome::UpToDate,
+            (false, false) => mlbuild_lineage::Outcome::Restored,
+        },
+        toolchain: resolved.action.toolchain.clone(),
+        started: if executed { now.saturating_sub(duration) } else { now },
+        duration: result.duration,
+        inputs: inputs.collect(),
+        output: (!matches!(work, Work::Check(_))).then(|| artifact_record(work, &result.artifact)),
+        parameters: parts
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix("param.")?.to_owned(), value.clone())))
+            .collect(),
+        metrics: result.metrics.clone(),
+    }
+}
+
+fn artifact_record(work: &Work, artifact: &Artifact) -> ArtifactRecord {
+    let kind = match (&artifact.table, work) {
+        (Some(_), _) => "table",
+        (None, Work::Train(_)) => "model",
+        (None, Work::Evaluate(_)) => "report",
+        (None, _) => "files",
+    };
+    ArtifactRecord {
+        digest: artifact.digest(),
+        kind: kind.to_owned(),
+        size_bytes: artifact.tree.size_bytes(),
+        rows: artifact.table.as_ref().map(|table| table.rows),
+        columns: artifact.table.as_ref().map(|table| table.columns.clone()).unwrap_or_default(),
+    }
+}
+
+/// A target without its actions, as lineage keeps it.
+pub(crate) fn target_record(
+    project: &Project,
+    label: &Label,
+    outcome: Outcome,
+    reason: Option<String>,
+    started: Micros,
+    ended: Micros,
+    artifact: Option<Digest>,
+) -> TargetRecord {
+    let rule = project.graph.target(label).map_or("", |target| target.rule.as_str());
+    TargetRecord {
+        label: label.to_string(),
+        rule: rule.to_owned(),
+        outcome: match outcome {
+            Outcome::Built => mlbuild_lineage::Outcome::Built,
+            Outcome::Restored => mlbuild_lineage::Outcome::Restored,
+            Outcome::UpToDate => mlbuild_lineage::Outcome::UpToDate,
+            Outcome::Failed => mlbuild_lineage::Outcome::Failed,
+            Outcome::Skipped => mlbuild_lineage::Outcome::Skipped,
+        },
+        reason,
+        started,
+        ended,
+        artifact,
+        actions: Vec::new(),
+    }
+}
+
+/// The texts of several reasons as one, a line each.
+pub(crate) fn reason_text(reasons: &[StaleReason]) -> Option<String> {
+    let lines: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// The last time a target was built or restored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rebuild {
+    /// The run's number.
+    pub run: String,
+    /// When, as `2026-01-31T12:00:00.000Z`.
+    pub at: String,
+    /// `built` or `restored`.
+    pub outcome: String,
+    /// Why, a line each.
+    pub reasons: Vec<String>,
+}
+
+/// When and why `label` was last built or restored, as lineage has it; `None` if it never was.
+///
+/// # Errors
+/// Those of reading the lineage database.
+pub fn last_rebuild(project: &Project, label: &Label) -> Result<Option<Rebuild>, LineageError> {
+    let Some(lineage) = Lineage::open_read_only(&lineage_path(&project.root))? else { return Ok(None) };
+    // A label is made of letters, digits, `_` and one `:`: nothing in it needs to be quoted.
+    let table = lineage.query(&format!(
+        "select run, started, outcome, coalesce(reason, '') from targets \
+         where label = '{label}' and outcome in ('built', 'restored') order by run desc limit 1"
+    ))?;
+    let text = |cell: &Cell| match cell {
+        Cell::Int(number) => number.to_string(),
+        Cell::Text(text) => text.clone(),
+        Cell::Null | Cell::Float(_) | Cell::Blob(_) => String::new(),
+    };
+    Ok(table.rows.first().map(|row| Rebuild {
+        run: text(&row[0]),
+        at: text(&row[1]),
+        outcome: text(&row[2]),
+        reasons: text(&row[3]).lines().map(str::to_owned).collect(),
+    }))
+}

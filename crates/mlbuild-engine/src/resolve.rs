@@ -1,0 +1,181 @@
+//! From a stage of a target to an action with a key: the place where contents become identity.
+//!
+//! A stage can be resolved once all its inputs are final. Source files are digested here, through the
+//! stat index; tables and trees are known by what the action cache says of them. Nothing is executed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mlbuild_action::{
+    Action, ActionKey, Artifact, Description, Diagnostic, Failure, Input, InputContent, Tree, TreeEntry, Work,
+};
+use mlbuild_cache::{CacheError, Destination, FileDigest, Looks, StatIndex};
+use mlbuild_graph::{FileSet, InputSource, Stage};
+use mlbuild_manifest::Label;
+
+use crate::project::{Executors, Project};
+use crate::reason::{Change, FileChange};
+use crate::source;
+
+/// A stage whose inputs are final.
+pub(crate) struct Resolved {
+    pub(crate) action: Action,
+    pub(crate) description: Description,
+    pub(crate) key: ActionKey,
+    pub(crate) inputs: BTreeMap<String, Material>,
+}
+
+/// Where the bytes of an input are.
+#[derive(Clone, Debug)]
+pub(crate) enum Material {
+    /// In the cache.
+    Artifact(Artifact),
+    /// In the project's own files.
+    Sources(Tree),
+}
+
+/// The source files looked at so far: each is stat'ed once a build.
+pub(crate) struct Sources<'a> {
+    project: &'a Project,
+    index: StatIndex,
+    trees: BTreeMap<Vec<String>, Tree>,
+}
+
+impl<'a> Sources<'a> {
+    pub(crate) fn new(project: &'a Project) -> Self {
+        let index = StatIndex::load(project.cache.stat_index_path(), project.root.clone(), project.opened);
+        Self { project, index, trees: BTreeMap::new() }
+    }
+
+    fn tree(&mut self, files: &FileSet) -> Result<Tree, Diagnostic> {
+        if let Some(tree) = self.trees.get(&files.patterns) {
+            return Ok(tree.clone());
+        }
+        let mut entries = Vec::new();
+        for path in source::expand(&self.project.root, files)? {
+            let file = self.index.digest_file(&path).map_err(|e| {
+                let at = &files.declared_at;
+                Diagnostic::error("source::unreadable", format!("cannot read `{path}`: {e}")).at(
+                    at.file.clone(),
+                    at.range.clone(),
+                    at.label.clone(),
+                )
+            })?;
+            entries.push(TreeEntry {
+                path,
+                digest: file.digest,
+                size_bytes: file.size_bytes,
+                executable: file.executable,
+            });
+        }
+        let tree = Tree::new(entries);
+        self.trees.insert(files.patterns.clone(), tree.clone());
+        Ok(tree)
+    }
+
+    /// Looks at the files of `tree` again; names one that is not what it was.
+    pub(crate) fn changed(&mut self, tree: &Tree) -> Option<String> {
+        let files = tree.entries().iter().map(|entry| {
+            let TreeEntry { path, digest, size_bytes, executable } = entry;
+            let file = FileDigest { digest: *digest, size_bytes: *size_bytes, executable: *executable };
+            (path.as_str(), file)
+        });
+        self.index.verify_unchanged(files).map(str::to_owned)
+    }
+
+    /// Places an artifact under `out/` unless it is there; says whether anything was written.
+    pub(crate) fn place(&mut self, artifact: &Artifact, path: &str) -> Result<bool, CacheError> {
+        let path = self.project.root.join(path);
+        let to = match artifact.table {
+            Some(_) => Destination::File(&path),
+            None => Destination::Folder(&path),
+        };
+        self.project.cache.publish(&artifact.tree, to, &mut self.index)
+    }
+
+    /// Remembers the digests for the next build; losing them costs time only.
+    pub(crate) fn save(&mut self) {
+        let _ = self.index.save();
+    }
+
+    /// How often source files were looked at.
+    pub(crate) fn looks(&self) -> Looks {
+        self.index.looks()
+    }
+}
+
+/// What [`resolve`] needs to know about the rest of the build.
+pub(crate) struct Context<'a> {
+    pub(crate) executors: &'a Executors,
+    /// The artifacts of the targets that are done.
+    pub(crate) artifacts: &'a BTreeMap<Label, Artifact>,
+    /// What the target's last producing stage yielded.
+    pub(crate) previous: Option<&'a Artifact>,
+}
+
+/// Resolves one stage.
+///
+/// # Errors
+/// Source files that are missing or unreadable, tools that are not there.
+pub(crate) fn resolve(
+    stage: &Stage,
+    context: &Context<'_>,
+    sources: &mut Sources<'_>,
+) -> Result<Resolved, Failure> {
+    let mut materials = BTreeMap::new();
+    let mut inputs = Vec::new();
+    for input in &stage.inputs {
+        let material = match &input.from {
+            InputSource::Target(label) => {
+                Material::Artifact(context.artifacts.get(label).expect("inputs are done before their consumers").clone())
+            }
+            InputSource::Previous => {
+                Material::Artifact(context.previous.expect("a stage that reads the previous one has one").clone())
+            }
+            InputSource::Files(files) => Material::Sources(sources.tree(files).map_err(Failure::Invalid)?),
+        };
+        let content = match &material {
+            Material::Artifact(artifact) => artifact.content(),
+            Material::Sources(tree) => InputContent::Tree(tree.digest()),
+        };
+        inputs.push(Input { name: input.name.clone(), content });
+        materials.insert(input.name.clone(), material);
+    }
+    let toolchain = context.executors.of(&stage.work).toolchain(&stage.work)?;
+    let action = Action { work: stage.work.clone(), inputs, toolchain };
+    let description = action.describe();
+    let key = description.key();
+    Ok(Resolved { action, description, key, inputs: materials })
+}
+
+/// A stage's name for people: `sql`, `ingest`, `check not_null(id)`.
+pub(crate) fn stage_name(work: &Work) -> String {
+    match work {
+        Work::Ingest(_) => "ingest".to_owned(),
+        Work::Sql(_) => "sql".to_owned(),
+        Work::Command(_) => "command".to_owned(),
+        Work::Train(train) => format!("train {}", train.architecture),
+        Work::Predict(_) => "predict".to_owned(),
+        Work::Evaluate(_) => "evaluate".to_owned(),
+        Work::Check(check) => format!("check {}", check.name),
+    }
+}
+
+/// Which files differ between two source trees, given their digests; nothing if one is no longer known.
+pub(crate) fn source_changes(project: &Project, old: &str, new: &str) -> Vec<FileChange> {
+    let listing = |digest: &str| digest.parse().ok().and_then(|digest| project.cache.listing(&digest));
+    let (Some(old), Some(new)) = (listing(old), listing(new)) else { return Vec::new() };
+    let by_path = |tree: &Tree| -> BTreeMap<String, TreeEntry> {
+        tree.entries().iter().map(|entry| (entry.path.clone(), entry.clone())).collect()
+    };
+    let (old, new) = (by_path(&old), by_path(&new));
+    let paths: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let change = |path: &String| match (old.get(path), new.get(path)) {
+        (Some(old), Some(new)) => (old != new).then_some(Change::Changed),
+        (None, _) => Some(Change::Added),
+        (_, None) => Some(Change::Removed),
+    };
+    paths
+        .into_iter()
+        .filter_map(|path| Some(FileChange { path: path.clone(), change: change(path)? }))
+        .collect()
+}

@@ -1,0 +1,182 @@
+//! Decides which targets may go on, in what order, and which never will.
+//!
+//! A target moves `Waiting -> Ready -> (Done | Failed)`, or `Waiting -> Skipped` when something
+//! upstream fails; never back. `Ready` says only that all its inputs are final; whether an action has
+//! to run is decided after that, by its key.
+//!
+//! Among what could run, the one with the longest way to the end of the build goes first, by the
+//! durations that lineage remembers; ties go by label, so that the order is always the same.
+//!
+//! Invariants: a failure poisons what depends on it and nothing else, so `--keep-going` needs no second
+//! path; the slots taken never exceed the slots there are, save that an action may always run alone.
+//!
+//! This module does no I/O and knows no clock; `build` executes what it hands out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use mlbuild_graph::{Graph, Resources};
+use mlbuild_manifest::Label;
+
+/// What a machine offers to actions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slots {
+    /// CPU threads.
+    pub cpus: u32,
+    /// GPUs.
+    pub gpus: u32,
+    /// Memory for actions.
+    pub memory_bytes: u64,
+}
+
+/// The needed targets and how far each has come.
+pub(crate) struct Schedule {
+    waiting: BTreeMap<Label, BTreeSet<Label>>,
+    consumers: BTreeMap<Label, Vec<Label>>,
+    ready: BTreeSet<Label>,
+}
+
+impl Schedule {
+    /// A schedule of `needed`, which holds the inputs of all its members.
+    pub(crate) fn new(graph: &Graph, needed: &[Label]) -> Self {
+        let mut schedule =
+            Self { waiting: BTreeMap::new(), consumers: BTreeMap::new(), ready: BTreeSet::new() };
+        for label in needed {
+            let inputs: BTreeSet<Label> = graph.inputs(label).into_iter().collect();
+            for input in &inputs {
+                schedule.consumers.entry(input.clone()).or_default().push(label.clone());
+            }
+            if inputs.is_empty() {
+                schedule.ready.insert(label.clone());
+            } else {
+                schedule.waiting.insert(label.clone(), inputs);
+            }
+        }
+        schedule
+    }
+
+    /// A target whose inputs are all final, each target once; `None` while there is no such target.
+    pub(crate) fn next_ready(&mut self) -> Option<Label> {
+        self.ready.pop_first()
+    }
+
+    /// Notes that `label` is done, which may make its consumers ready.
+    pub(crate) fn done(&mut self, label: &Label) {
+        for consumer in self.consumers.get(label).into_iter().flatten() {
+            let Some(inputs) = self.waiting.get_mut(consumer) else {
+                continue; // poisoned by another input
+            };
+            inputs.remove(label);
+            if inputs.is_empty() {
+                self.waiting.remove(consumer);
+                self.ready.insert(consumer.clone());
+            }
+        }
+    }
+
+    /// Notes that `label` failed and returns everything downstream that is lost with it.
+    pub(crate) fn failed(&mut self, label: &Label) -> Vec<Label> {
+        let mut lost = Vec::new();
+        let mut front = vec![label.clone()];
+        while let Some(label) = front.pop() {
+            for consumer in self.consumers.get(&label).into_iter().flatten() {
+                if self.waiting.remove(consumer).is_some() {
+                    lost.push(consumer.clone());
+                    front.push(consumer.clone());
+                }
+            }
+        }
+        lost.sort();
+        lost
+    }
+
+    /// Gives up on everything that has not been handed out, and returns it.
+    pub(crate) fn stop(&mut self) -> Vec<Label> {
+        let mut rest: Vec<Label> = std::mem::take(&mut self.waiting).into_keys().collect();
+        rest.extend(std::mem::take(&mut self.ready));
+        rest.sort();
+        rest
+    }
+}
+
+/// For each needed target, the longest way from its start to the end of the build.
+pub(crate) fn remaining_paths(
+    graph: &Graph,
+    needed: &[Label],
+    expected: &dyn Fn(&Label) -> Duration,
+) -> BTreeMap<Label, Duration> {
+    let members: BTreeSet<&Label> = needed.iter().collect();
+    let mut paths: BTreeMap<Label, Duration> = BTreeMap::new();
+    // `needed` is in topological order, so the consumers of a target are known before it.
+    for label in needed.iter().rev() {
+        let consumers = graph.consumers(label);
+        let rest = consumers.iter().filter(|c| members.contains(c)).filter_map(|c| paths.get(c)).max();
+        let path = expected(label) + rest.copied().unwrap_or_default();
+        paths.insert(label.clone(), path);
+    }
+    paths
+}
+
+/// Actions that could run, and the slots they need.
+pub(crate) struct Queue<J> {
+    free: Slots,
+    total: Slots,
+    queued: Vec<(Duration, Label, Resources, J)>,
+    running: BTreeMap<Label, Resources>,
+}
+
+impl<J> Queue<J> {
+    pub(crate) fn new(total: Slots) -> Self {
+        Self { free: total, total, queued: Vec::new(), running: BTreeMap::new() }
+    }
+
+    pub(crate) fn push(&mut self, path: Duration, label: Label, resources: Resources, job: J) {
+        // More than there is means all of it: the action then runs alone.
+        let resources = Resources {
+            cpus: resources.cpus.min(self.total.cpus),
+            gpus: resources.gpus.min(self.total.gpus),
+            memory_bytes: resources.memory_bytes.map(|bytes| bytes.min(self.total.memory_bytes)),
+        };
+        self.queued.push((path, label, resources, job));
+    }
+
+    /// The queued job with the longest way to go that fits into the free slots, which it takes.
+    pub(crate) fn pop(&mut self) -> Option<(Label, Resources, J)> {
+        let fits = |r: &Resources| {
+            r.cpus <= self.free.cpus
+                && r.gpus <= self.free.gpus
+                && r.memory_bytes.unwrap_or(0) <= self.free.memory_bytes
+        };
+        let best = (0..self.queued.len())
+            .filter(|&i| fits(&self.queued[i].2))
+            .max_by(|&a, &b| {
+                let (a, b) = (&self.queued[a], &self.queued[b]);
+                a.0.cmp(&b.0).then_with(|| b.1.cmp(&a.1))
+            })?;
+        let (_, label, resources, job) = self.queued.swap_remove(best);
+        self.free.cpus -= resources.cpus;
+        self.free.gpus -= resources.gpus;
+        self.free.memory_bytes -= resources.memory_bytes.unwrap_or(0);
+        self.running.insert(label.clone(), resources.clone());
+        Some((label, resources, job))
+    }
+
+    /// Gives back what the job of `label` took.
+    pub(crate) fn finished(&mut self, label: &Label) {
+        if let Some(resources) = self.running.remove(label) {
+            self.free.cpus += resources.cpus;
+            self.free.gpus += resources.gpus;
+            self.free.memory_bytes += resources.memory_bytes.unwrap_or(0);
+        }
+    }
+
+    /// Whether any job is running.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// Forgets the jobs that have not started, and returns their labels.
+    pub(crate) fn drain(&mut self) -> Vec<Label> {
+        self.queued.drain(..).map(|(_, label, ..)| label).collect()
+    }
+}

@@ -1,0 +1,196 @@
+//! Source files: which files a declaration means, and what they hold.
+//!
+//! A pattern is a path relative to the project: a file, a folder (all files below it), or a glob in
+//! which `*` and `?` stay within one folder and `**` does not. Hidden files and folders, and what
+//! `mlbuild` itself writes (`out/`, `.mlbuild/`), are only matched where the pattern names them.
+//!
+//! Nothing here decides staleness: files are known by content, through the cache's stat index.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use globset::{GlobBuilder, GlobMatcher};
+use mlbuild_action::Diagnostic;
+use mlbuild_graph::FileSet;
+
+/// The files that `files` means, relative to `root`, sorted, each once.
+///
+/// # Errors
+/// A pattern that is malformed, matches nothing, or meets a folder that cannot be read.
+pub(crate) fn expand(root: &Path, files: &FileSet) -> Result<Vec<String>, Diagnostic> {
+    let mut found = BTreeSet::new();
+    for pattern in &files.patterns {
+        let before = found.len();
+        let mut any = false;
+        walk_pattern(root, pattern, &mut |path| {
+            any = true;
+            found.insert(path);
+        })
+        .map_err(|problem| problem.diagnostic(pattern, files))?;
+        debug_assert!(found.len() >= before);
+        if !any {
+            return Err(Problem::NoMatch.diagnostic(pattern, files));
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+enum Problem {
+    NoMatch,
+    Malformed(String),
+    Io(String, io::Error),
+}
+
+impl Problem {
+    fn diagnostic(self, pattern: &str, files: &FileSet) -> Diagnostic {
+        let at = &files.declared_at;
+        let diagnostic = match self {
+            Self::NoMatch => {
+                Diagnostic::error("source::no-match", format!("no file matches `{pattern}`")).help(
+                    "paths are relative to the folder of mlbuild.toml; `**` crosses folders, `*` does not",
+                )
+            }
+            Self::Malformed(why) => {
+                Diagnostic::error("source::bad-pattern", format!("`{pattern}` is no pattern: {why}"))
+            }
+            Self::Io(path, e) => Diagnostic::error("source::unreadable", format!("cannot read `{path}`: {e}")),
+        };
+        diagnostic.at(at.file.clone(), at.range.clone(), at.label.clone())
+    }
+}
+
+fn walk_pattern(root: &Path, pattern: &str, found: &mut dyn FnMut(String)) -> Result<(), Problem> {
+    let is_glob = |part: &str| part.contains(['*', '?', '[', '{']);
+    let base: Vec<&str> = pattern.split('/').take_while(|part| !is_glob(part)).collect();
+    let base = base.join("/");
+    let metadata = match fs::metadata(root.join(&base)) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Problem::Io(base, e)),
+    };
+    if base == pattern.trim_end_matches('/') {
+        if metadata.is_file() {
+            found(base);
+            return Ok(());
+        }
+        return walk(root, &base, None, &mut Ancestors::default(), found);
+    }
+    let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+    let glob = glob.map_err(|e| Problem::Malformed(e.kind().to_string()))?.compile_matcher();
+    walk(root, &base, Some(&glob), &mut Ancestors::default(), found)
+}
+
+/// The folders above the current one, by device and inode: a symbolic link to one of them is a loop.
+#[derive(Default)]
+struct Ancestors(Vec<(u64, u64)>);
+
+fn walk(
+    root: &Path,
+    folder: &str,
+    glob: Option<&GlobMatcher>,
+    ancestors: &mut Ancestors,
+    found: &mut dyn FnMut(String),
+) -> Result<(), Problem> {
+    use std::os::unix::fs::MetadataExt;
+
+    let unreadable = |e| Problem::Io(if folder.is_empty() { ".".to_owned() } else { folder.to_owned() }, e);
+    let path = root.join(folder);
+    let metadata = fs::metadata(&path).map_err(unreadable)?;
+    let identity = (metadata.dev(), metadata.ino());
+    if ancestors.0.contains(&identity) {
+        return Ok(());
+    }
+    ancestors.0.push(identity);
+    for entry in fs::read_dir(&path).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else {
+            let lossy = name.to_string_lossy().into_owned();
+            return Err(Problem::Io(lossy, io::Error::other("the file's name is not UTF-8")));
+        };
+        let ours = folder.is_empty() && name == "out";
+        if name.starts_with('.') || ours {
+            continue;
+        }
+        let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        let mut kind = entry.file_type().map_err(unreadable)?;
+        if kind.is_symlink() {
+            match fs::metadata(root.join(&path)) {
+                Ok(metadata) => kind = metadata.file_type(),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(Problem::Io(path, e)),
+            }
+        }
+        if kind.is_dir() {
+            walk(root, &path, glob, ancestors, found)?;
+        } else if kind.is_file() && glob.is_none_or(|glob| glob.is_match(&path)) {
+            found(path);
+        }
+    }
+    ancestors.0.pop();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mlbuild_action::SourceSpan;
+
+    fn files(patterns: &[&str]) -> FileSet {
+        FileSet {
+            patterns: patterns.iter().map(|&p| p.to_owned()).collect(),
+            declared_at: SourceSpan { file: "mlbuild.toml".to_owned(), range: 3..7, label: "here".to_owned() },
+        }
+    }
+
+    fn project() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["raw/b.csv", "raw/a.csv", "raw/deep/c.csv", "raw/.hidden.csv", "out/data/d.csv", "e.csv"] {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x\n").unwrap();
+        }
+        root
+    }
+
+    #[track_caller]
+    fn check(patterns: &[&str], expect: &[&str]) {
+        let root = project();
+        assert_eq!(expand(root.path(), &files(patterns)).unwrap(), expect);
+    }
+
+    #[test]
+    fn patterns_name_files_folders_and_globs() {
+        check(&["raw/a.csv"], &["raw/a.csv"]);
+        check(&["raw/*.csv"], &["raw/a.csv", "raw/b.csv"]);
+        check(&["raw/**/*.csv"], &["raw/a.csv", "raw/b.csv", "raw/deep/c.csv"]);
+        check(&["raw"], &["raw/a.csv", "raw/b.csv", "raw/deep/c.csv"]);
+        check(&["raw/"], &["raw/a.csv", "raw/b.csv", "raw/deep/c.csv"]);
+        check(&["raw/[ab].csv", "raw/a.csv"], &["raw/a.csv", "raw/b.csv"]);
+    }
+
+    #[test]
+    fn outputs_are_not_sources() {
+        check(&["**/*.csv"], &["e.csv", "raw/a.csv", "raw/b.csv", "raw/deep/c.csv"]);
+    }
+
+    #[test]
+    fn a_pattern_without_a_match_is_named_at_its_place() {
+        let root = project();
+        let error = expand(root.path(), &files(&["raw/a.csv", "raw/*.parquet"])).unwrap_err();
+        assert_eq!(error.code, "source::no-match");
+        assert!(error.message.contains("raw/*.parquet"));
+        assert_eq!(error.spans[0].range, 3..7);
+        assert_eq!(expand(root.path(), &files(&["raw/[a.csv"])).unwrap_err().code, "source::bad-pattern");
+    }
+
+    #[test]
+    fn a_loop_of_links_ends() {
+        let root = project();
+        std::os::unix::fs::symlink("..", root.path().join("raw/deep/up")).unwrap();
+        let found = expand(root.path(), &files(&["raw"])).unwrap();
+        assert_eq!(found, ["raw/a.csv", "raw/b.csv", "raw/deep/c.csv"]);
+    }
+}

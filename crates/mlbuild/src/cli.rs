@@ -1,0 +1,206 @@
+//! The command line: what can be said, and its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// make and dbt for machine learning: builds only what really changed.
+#[derive(Parser, Debug)]
+#[command(name = "mlbuild", version, about, long_about = None, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// Work in the project of this folder instead of the current one
+    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Print machine-readable JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print only results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Also print what actions print, and every target that is up to date
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorWhen,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Write a small project that builds
+    Init(Init),
+    /// Bring targets up to date: execute what changed, restore what the cache has, check, publish
+    Build(Build),
+    /// Show what a build would do, and why
+    Plan(Plan),
+    /// Explain why a target was, or would be, rebuilt
+    Why(Why),
+    /// List targets
+    Ls(Ls),
+    /// Show a target: how it is made, what it holds, its metrics
+    Show(Show),
+    /// Show what a target was made from, and what is made from it
+    Lineage(Lineage),
+    /// Run SQL over the lineage database
+    Query(Query),
+    /// Print what a target's actions printed the last time they ran
+    Log(Log),
+    /// Remove outputs, and on request the cache
+    Clean(Clean),
+    /// Check this machine: tools, worker, sandbox, disk
+    Doctor,
+    /// Print a completion script
+    Completions(Completions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Init {
+    /// The folder to write to; it is made if it does not exist
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// The project's name [default: the folder's name]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+/// Which targets.
+#[derive(Args, Debug)]
+pub(crate) struct Selection {
+    /// Targets: `report:recs`, `+model:recs` (and all it needs), `data:events+` (and all that needs it),
+    /// `kind:model`, `tag:nightly`, `data:*`; a comma intersects, a space unites [default: all]
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+}
+
+/// Which device to train on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum DeviceChoice {
+    /// Train on the CPU whatever the project asks for. This is part of a model's identity.
+    Cpu,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// CPU threads for actions [default: all]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<std::num::NonZeroU32>,
+    /// Go on after a failure with what does not depend on it
+    #[arg(short, long)]
+    pub(crate) keep_going: bool,
+    /// Show what would be done instead, as `plan` does
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Execute the named targets even if their results are cached
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Memory for queries, such as 4GB [default: half of this machine's]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Train on this device whatever the project asks for
+    #[arg(long)]
+    pub(crate) device: Option<DeviceChoice>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Why {
+    /// The targets to explain
+    #[arg(required = true, value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Ls {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// The target
+    pub(crate) target: String,
+    /// Rows of a table to show
+    #[arg(short, long, default_value_t = 10, value_name = "N")]
+    pub(crate) rows: usize,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Lineage {
+    /// The target
+    pub(crate) target: String,
+    /// Only what it was made from
+    #[arg(long, conflicts_with = "down")]
+    pub(crate) up: bool,
+    /// Only what is made from it
+    #[arg(long)]
+    pub(crate) down: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Query {
+    /// The query; `-` reads it from standard input. Without one, the tables and views are listed
+    pub(crate) sql: Option<String>,
+    /// How to print the rows
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: QueryFormat,
+}
+
+/// How `query` prints rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum QueryFormat {
+    /// Aligned columns.
+    Table,
+    /// RFC 4180, with a header.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Log {
+    /// The target; without one, the last runs are listed
+    pub(crate) target: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Clean {
+    /// Also remove the cache: the next build executes everything
+    #[arg(long)]
+    pub(crate) cache: bool,
+    /// Also remove the cache, the logs and the lineage database: the history of all builds is lost
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}

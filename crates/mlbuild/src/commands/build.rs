@@ -1,0 +1,104 @@
+//! `mlbuild build`: brings targets up to date.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use mlbuild_action::{Cancel, Diagnostic};
+use mlbuild_cache::{Holder, ProjectLock};
+use mlbuild_engine::{Event, Options, Recorder, RunRecord, Slots, Summary};
+
+use crate::cli::{Build, DeviceChoice, Global};
+use crate::console::Console;
+use crate::failure::{CommandFailure, EXIT_INTERRUPTED, EXIT_USAGE, exit_of};
+use crate::load::{Loaded, load, select};
+use crate::terminal::Terminal;
+use crate::{env, interrupt, json, wiring};
+
+pub(crate) fn run(args: &Build, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
+    let started = Instant::now();
+    let mut loaded = load(global.directory.as_deref(), terminal)?;
+    if let Some(DeviceChoice::Cpu) = args.device {
+        loaded.project.graph = std::mem::take(&mut loaded.project.graph).on_cpu();
+    }
+    let wanted = select(&loaded, &args.selection.targets)?;
+    let options = options(args)?;
+    let Loaded { project, sources, .. } = &loaded;
+    let cancel = Cancel::new();
+    interrupt::install(&cancel);
+
+    let mut console = Console::new(terminal, sources);
+    let mut emit = |event: &Event| {
+        if global.json {
+            json::print(&json::event(event, sources));
+        } else {
+            console.event(event);
+        }
+    };
+    let Some(_lock) = lock(&loaded, &cancel, &mut emit)? else { return Ok(EXIT_INTERRUPTED) };
+    let run = RunRecord {
+        arguments: wiring::arguments(),
+        selection: args.selection.targets.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let (mut lineage, trouble) = mlbuild_engine::open_lineage(&project.root);
+    if let Some(diagnostic) = trouble {
+        emit(&Event::Trouble { diagnostic });
+    }
+    if global.json {
+        json::print(&json::started(&wanted));
+    }
+    let mut recorder = Recorder::new(lineage.as_mut(), run, env::now_micros);
+    let executors = wiring::executors();
+    let summary = mlbuild_engine::build(project, &wanted, &options, &executors, &mut recorder, &cancel, &mut emit);
+    let (run, trouble) = recorder.finish(&summary);
+    if let Some(diagnostic) = trouble {
+        emit(&Event::Trouble { diagnostic });
+    }
+    let took = started.elapsed();
+    if global.json {
+        json::print(&json::summary(&summary, run.as_deref(), took));
+    } else {
+        console.summary(&wanted, &summary, took);
+    }
+    Ok(exit(&summary))
+}
+
+/// Takes the project's lock, saying once for whom it waits; `None` if the user stopped waiting.
+fn lock(
+    loaded: &Loaded,
+    cancel: &Cancel,
+    emit: &mut dyn FnMut(&Event),
+) -> Result<Option<ProjectLock>, CommandFailure> {
+    let mut said = false;
+    let mut waiting = |holder: &Holder| {
+        if !said {
+            said = true;
+            emit(&Event::Waiting { pid: holder.pid });
+        }
+        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let about = wiring::arguments().join(" ");
+    Ok(loaded.project.cache.lock(&about, &mut waiting)?)
+}
+
+fn exit(summary: &Summary) -> u8 {
+    match exit_of(&summary.faults) {
+        0 if summary.cancelled => EXIT_INTERRUPTED,
+        exit => exit,
+    }
+}
+
+fn options(args: &Build) -> Result<Options, CommandFailure> {
+    let memory_bytes = match &args.memory {
+        None => env::memory_bytes() / 2,
+        Some(text) => mlbuild_manifest::memory_bytes(text).ok_or_else(|| {
+            let message = format!("`--memory {text}` is no size");
+            CommandFailure::new(EXIT_USAGE, Diagnostic::error("cli::size", message).help("write 512MB or 4GB"))
+        })?,
+    };
+    Ok(Options {
+        slots: Slots { cpus: args.jobs.map_or_else(env::cpus, u32::from), gpus: env::gpus(), memory_bytes },
+        keep_going: args.keep_going,
+        force: args.force,
+    })
+}

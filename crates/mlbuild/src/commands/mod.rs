@@ -1,0 +1,14 @@
+//! The commands, one module each.
+
+pub(crate) mod build;
+pub(crate) mod clean;
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod init;
+pub(crate) mod lineage;
+pub(crate) mod log;
+pub(crate) mod ls;
+pub(crate) mod plan;
+pub(crate) mod query;
+pub(crate) mod show;
+pub(crate) mod why;

@@ -1,0 +1,101 @@
+//! `mlbuild show`: how a target is made, what it holds, its figures.
+
+use std::io::{self, Write as _};
+
+use mlbuild_action::{Artifact, Work};
+use mlbuild_graph::Target;
+use serde_json::json;
+
+use crate::cli::{Global, Show};
+use crate::failure::CommandFailure;
+use crate::load::{load, one_target};
+use crate::terminal::{Terminal, count, size};
+use crate::wiring;
+
+pub(crate) fn run(args: &Show, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
+    let loaded = load(global.directory.as_deref(), terminal)?;
+    let label = one_target(&loaded, &args.target)?;
+    let graph = &loaded.project.graph;
+    let target = graph.target(&label).expect("a selected label is a target");
+    let planned = mlbuild_engine::plan(&loaded.project, std::slice::from_ref(&label), &wiring::executors());
+    let planned = planned.last().expect("a plan holds what it was asked for");
+    let artifact = planned.artifact.as_ref();
+    let metrics = planned.keys.iter().filter_map(|key| loaded.project.cache.lookup(key).ok().flatten());
+    let metrics: Vec<(String, f64)> = metrics.flat_map(|result| result.metrics).collect();
+    let inputs: Vec<String> = graph.inputs(&label).iter().map(ToString::to_string).collect();
+    if global.json {
+        let columns = artifact.and_then(|a| a.table.as_ref()).map(|table| {
+            let columns = table.columns.iter();
+            columns.map(|c| json!({ "name": c.name, "type": c.data_type, "digest": c.digest.to_string() })).collect::<Vec<_>>()
+        });
+        crate::json::print(&json!({
+            "target": label.to_string(), "rule": target.rule.as_str(), "inputs": inputs, "verdict": planned.verdict.as_str(),
+            "description": target.description, "owner": target.owner, "tags": target.tags,
+            "artifact": artifact.map(|a| a.digest().to_string()), "bytes": artifact.map(|a| a.tree.size_bytes()),
+            "rows": artifact.and_then(|a| a.table.as_ref()).map(|t| t.rows), "columns": columns,
+            "metrics": metrics.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+        }));
+        return Ok(0);
+    }
+    let mut out = io::stdout().lock();
+    let mut field = |name: &str, value: String| {
+        if !value.is_empty() {
+            let _ = writeln!(out, "{name:12} {value}");
+        }
+    };
+    field("target", terminal.bold(&label.to_string()));
+    field("description", target.description.clone().unwrap_or_default());
+    field("owner", target.owner.clone().unwrap_or_default());
+    field("tags", target.tags.join(", "));
+    field("rule", format!("{}, declared in {}", target.rule.as_str(), target.declared_at.file));
+    field("inputs", inputs.join(", "));
+    field("state", planned.verdict.as_str().replace('_', " "));
+    for (name, value) in parameters(target) {
+        field(&format!("  {name}"), value);
+    }
+    let Some(artifact) = artifact else { return Ok(0) };
+    field("artifact", artifact.digest().to_string());
+    field("size", format!("{} in {}", size(artifact.tree.size_bytes()), files(artifact)));
+    for (name, value) in &metrics {
+        field(&format!("  {name}"), format!("{value:.6}"));
+    }
+    if let Some(table) = &artifact.table {
+        field("rows", count(table.rows));
+        field("key", table.key.join(", "));
+        for column in &table.columns {
+            field(&format!("  {}", column.name), format!("{}  {}", column.data_type, column.digest.short()));
+        }
+        let object = loaded.project.cache.object_path(&artifact.tree.entries()[0].digest);
+        match mlbuild_exec_table::preview(&object, args.rows) {
+            Ok(lines) if args.rows > 0 => {
+                let _ = writeln!(out);
+                lines.iter().for_each(|line| {
+                    let _ = writeln!(out, "{line}");
+                });
+            }
+            Ok(_) => {}
+            Err(diagnostic) => terminal.diagnostics(&[diagnostic], &loaded.sources),
+        }
+    }
+    Ok(0)
+}
+
+fn files(artifact: &Artifact) -> String {
+    match artifact.tree.entries() {
+        [one] => one.path.clone(),
+        several => crate::terminal::plural(several.len(), "file"),
+    }
+}
+
+/// The parameters of the target's work, as they enter its key.
+fn parameters(target: &Target) -> Vec<(String, String)> {
+    let params = |work: &Work| match work {
+        Work::Sql(sql) => sql.params.clone(),
+        Work::Train(train) => train.params.clone(),
+        _ => std::collections::BTreeMap::new(),
+    };
+    let all = target.stages.iter().flat_map(|stage| params(&stage.work));
+    let all: std::collections::BTreeMap<String, String> =
+        all.map(|(name, value)| (name, value.to_string())).collect();
+    all.into_iter().collect()
+}

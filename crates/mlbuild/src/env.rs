@@ -1,0 +1,69 @@
+//! The environment, the clock and the machine: the only place that asks for them.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// An environment variable, if it is set and UTF-8.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The time now.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Microseconds since 1970-01-01 UTC.
+pub(crate) fn now_micros() -> i64 {
+    let elapsed = now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// CPU threads that this process may use.
+pub(crate) fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}
+
+/// Memory of this machine, or of the cgroup that limits this process, in bytes.
+pub(crate) fn memory_bytes() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let total = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+    });
+    let limit = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
+    // Where neither is known, what any machine has.
+    total.unwrap_or(4 << 30).min(limit.unwrap_or(u64::MAX))
+}
+
+/// GPUs that this process may use: those of the NVIDIA driver, narrowed by `CUDA_VISIBLE_DEVICES`.
+pub(crate) fn gpus() -> u32 {
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let devices = entries.filter(|entry| {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("nvidia"));
+        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    });
+    let devices = u32::try_from(devices.count()).unwrap_or(u32::MAX);
+    match var("CUDA_VISIBLE_DEVICES") {
+        None => devices,
+        Some(list) => {
+            let visible = list.split(',').map(str::trim).take_while(|d| !d.is_empty() && *d != "-1").count();
+            devices.min(u32::try_from(visible).unwrap_or(u32::MAX))
+        }
+    }
+}
+
+/// The libtorch worker: `MLBUILD_TORCH`, else `mlbuild-torch` beside this program, else on the `PATH`.
+pub(crate) fn worker() -> Option<PathBuf> {
+    if let Some(path) = var("MLBUILD_TORCH") {
+        return Some(PathBuf::from(path));
+    }
+    const NAME: &str = "mlbuild-torch";
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(NAME)));
+    let path = var("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join(NAME));
+    beside.into_iter().chain(on_path).find(|path| path.is_file())
+}

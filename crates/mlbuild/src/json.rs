@@ -1,0 +1,133 @@
+//! Events and results as JSON, one value a line: `spec/json-output.md`.
+//!
+//! Fields are only ever added within a version; readers ignore what they do not know.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use mlbuild_action::{Diagnostic, Progress, Severity};
+use mlbuild_engine::{Event, Outcome, Planned, StaleReason, Summary, Verdict};
+use mlbuild_manifest::{Label, SourceText};
+use serde_json::{Value, json};
+
+use crate::terminal::line_of;
+
+/// The version of all JSON that the command line prints.
+pub(crate) const VERSION: u32 = 1;
+
+/// Prints one value on a line of standard output.
+pub(crate) fn print(value: &Value) {
+    let _ = writeln!(std::io::stdout().lock(), "{value}");
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A diagnostic with its places.
+pub(crate) fn diagnostic(diagnostic: &Diagnostic, sources: &[SourceText]) -> Value {
+    let places: Vec<Value> = diagnostic
+        .spans
+        .iter()
+        .map(|span| {
+            let text = sources.iter().find(|source| source.path == span.file).map(|source| &source.text);
+            let line = text.map(|text| line_of(text, span.range.start));
+            json!({ "file": span.file, "line": line, "start": span.range.start, "end": span.range.end, "label": span.label })
+        })
+        .collect();
+    json!({
+        "code": diagnostic.code,
+        "severity": match diagnostic.severity { Severity::Error => "error", Severity::Warning => "warning" },
+        "message": diagnostic.message,
+        "help": diagnostic.help,
+        "detail": diagnostic.detail,
+        "places": places,
+    })
+}
+
+/// Reasons, each with its kind and its text.
+pub(crate) fn reasons(reasons: &[StaleReason]) -> Vec<Value> {
+    reasons.iter().map(|reason| json!({ "kind": reason.kind(), "text": reason.to_string() })).collect()
+}
+
+/// The first line of a build.
+pub(crate) fn started(wanted: &[Label]) -> Value {
+    let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+    json!({ "event": "run", "version": VERSION, "wanted": wanted })
+}
+
+/// One event.
+pub(crate) fn event(event: &Event, sources: &[SourceText]) -> Value {
+    match event {
+        Event::Waiting { pid } => json!({ "event": "waiting", "pid": pid }),
+        Event::Started { label, stage, reasons: why, expected } => json!({
+            "event": "started", "target": label.to_string(), "stage": stage, "reasons": reasons(why),
+            "expected_ms": expected.map(millis),
+        }),
+        Event::Progress { label, progress } => {
+            let target = label.to_string();
+            match progress {
+                Progress::Rows { rows } => json!({ "event": "rows", "target": target, "rows": rows }),
+                Progress::Epoch { epoch, epochs, metrics } => json!({
+                    "event": "epoch", "target": target, "epoch": epoch, "epochs": epochs, "metrics": metrics,
+                }),
+                Progress::Log { line } => json!({ "event": "log", "target": target, "line": line }),
+            }
+        }
+        Event::Warning { label, warning, replayed } => json!({
+            "event": "warning", "target": label.to_string(), "warning": warning, "replayed": replayed,
+        }),
+        Event::Finished { label, outcome, duration, rows, size_bytes, reasons: why, unchanged } => json!({
+            "event": "finished", "target": label.to_string(), "outcome": outcome.as_str(), "duration_ms": millis(*duration),
+            "rows": rows, "bytes": size_bytes, "reasons": reasons(why), "unchanged": unchanged,
+        }),
+        Event::Failed { label, fault, diagnostic: what } => json!({
+            "event": "failed", "target": label.to_string(), "diagnostic": diagnostic(what, sources),
+            "fault": fault.as_str(),
+        }),
+        Event::Skipped { label, because } => json!({
+            "event": "skipped", "target": label.to_string(), "because": because.as_ref().map(ToString::to_string),
+        }),
+        Event::Materialized { label, path } => json!({ "event": "materialized", "target": label.to_string(), "path": path }),
+        Event::Trouble { diagnostic: what } => json!({ "event": "trouble", "diagnostic": diagnostic(what, sources) }),
+    }
+}
+
+/// The last line of a build.
+///
+/// `run` is the run's number in lineage, if it could be recorded.
+pub(crate) fn summary(summary: &Summary, run: Option<&str>, took: Duration) -> Value {
+    let labels = |outcome| summary.with(outcome).map(ToString::to_string).collect::<Vec<_>>();
+    json!({
+        "event": "summary",
+        "built": labels(Outcome::Built),
+        "restored": labels(Outcome::Restored),
+        "up_to_date": labels(Outcome::UpToDate),
+        "failed": labels(Outcome::Failed),
+        "skipped": labels(Outcome::Skipped),
+        "saved_ms": millis(summary.saved),
+        "duration_ms": millis(took),
+        "cancelled": summary.cancelled,
+        "sources": { "stats": summary.looks.stats, "digested": summary.looks.digested },
+        "run": run.and_then(|run| run.parse::<i64>().ok()),
+    })
+}
+
+/// One target of a plan.
+pub(crate) fn planned(planned: &Planned, sources: &[SourceText]) -> Value {
+    let mut value = json!({ "target": planned.label.to_string(), "verdict": planned.verdict.as_str() });
+    match &planned.verdict {
+        Verdict::UpToDate => {}
+        Verdict::Restore { reasons: why, saves } => {
+            value["reasons"] = reasons(why).into();
+            value["saves_ms"] = millis(*saves).into();
+        }
+        Verdict::Build { stage, reasons: why } => {
+            value["stage"] = stage.as_str().into();
+            value["reasons"] = reasons(why).into();
+        }
+        Verdict::Pending { on } => value["on"] = on.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
+        Verdict::Broken(what) => value["diagnostic"] = diagnostic(what, sources),
+    }
+    value
+}

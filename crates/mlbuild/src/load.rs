@@ -1,0 +1,124 @@
+//! From the current folder to a project: finds `mlbuild.toml`, reads what declares targets, resolves it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mlbuild_action::{Diagnostic, Severity};
+use mlbuild_engine::Project;
+use mlbuild_graph::Graph;
+use mlbuild_manifest::{Label, Manifest, SourceText};
+
+use crate::failure::{CommandFailure, EXIT_USAGE};
+use crate::terminal::Terminal;
+
+/// The file that makes a folder a project.
+pub(crate) const MANIFEST: &str = "mlbuild.toml";
+
+/// Folders whose `*.sql` files are targets.
+const SQL_FOLDERS: [&str; 2] = ["data", "features"];
+
+/// A project with what it was read from.
+pub(crate) struct Loaded {
+    pub(crate) project: Project,
+    pub(crate) manifest: Manifest,
+    pub(crate) sources: Vec<SourceText>,
+}
+
+/// Loads the project around `directory` (or the current folder), showing warnings as it goes.
+pub(crate) fn load(directory: Option<&Path>, terminal: &Terminal) -> Result<Loaded, CommandFailure> {
+    let root = find_root(directory)?;
+    let sources = read_sources(&root)?;
+    let (manifest_text, sql) = sources.split_first().expect("the manifest is the first source");
+    let (manifest, mut diagnostics) = mlbuild_manifest::parse(manifest_text, sql);
+    let (graph, more) = mlbuild_graph::resolve(&manifest);
+    diagnostics.extend(more);
+    if diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        terminal.diagnostics(&diagnostics, &sources);
+        return Err(CommandFailure::shown(EXIT_USAGE));
+    }
+    terminal.diagnostics(&diagnostics, &sources);
+    let project = Project::open(&root, graph, crate::env::now())?;
+    Ok(Loaded { project, manifest, sources })
+}
+
+/// The folder of the nearest `mlbuild.toml`, from `directory` upwards.
+pub(crate) fn find_root(directory: Option<&Path>) -> Result<PathBuf, CommandFailure> {
+    let start = directory.unwrap_or(Path::new("."));
+    let start = fs::canonicalize(start).map_err(|e| {
+        let message = format!("cannot open the folder `{}`: {e}", start.display());
+        CommandFailure::new(EXIT_USAGE, Diagnostic::error("project::no-folder", message))
+    })?;
+    let found = start.ancestors().find(|folder| folder.join(MANIFEST).is_file());
+    found.map(Path::to_owned).ok_or_else(|| {
+        let message = format!("no {MANIFEST} in `{}` or above it", start.display());
+        let diagnostic = Diagnostic::error("project::not-found", message)
+            .help("`mlbuild init` writes a project that builds; `-C DIR` names the folder of one");
+        CommandFailure::new(EXIT_USAGE, diagnostic)
+    })
+}
+
+/// The manifest first, then the SQL files by path.
+fn read_sources(root: &Path) -> Result<Vec<SourceText>, CommandFailure> {
+    let mut paths = vec![MANIFEST.to_owned()];
+    for folder in SQL_FOLDERS {
+        let entries = match fs::read_dir(root.join(folder)) {
+            Ok(entries) => entries,
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+            Err(e) => return Err(CommandFailure::io("read the folder", &root.join(folder), &e)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| CommandFailure::io("read the folder", &root.join(folder), &e))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".sql") && !name.starts_with('.') && entry.path().is_file() {
+                names.push(format!("{folder}/{name}"));
+            }
+        }
+        names.sort();
+        paths.extend(names);
+    }
+    paths.into_iter().map(|path| read_text(root, path)).collect()
+}
+
+fn read_text(root: &Path, path: String) -> Result<SourceText, CommandFailure> {
+    let file = root.join(&path);
+    let bytes = fs::read(&file).map_err(|e| CommandFailure::io("read", &file, &e))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(SourceText { path, text }),
+        Err(e) => {
+            let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+            let diagnostic = Diagnostic::error("project::not-utf8", format!("`{path}` is not UTF-8: line {line}"));
+            Err(CommandFailure::new(EXIT_USAGE, diagnostic))
+        }
+    }
+}
+
+/// The targets that `expressions` select; all, if there is none.
+pub(crate) fn select(loaded: &Loaded, expressions: &[String]) -> Result<Vec<Label>, CommandFailure> {
+    let graph: &Graph = &loaded.project.graph;
+    if expressions.is_empty() {
+        return Ok(graph.targets().map(|target| target.label.clone()).collect());
+    }
+    let stale = || {
+        let all: Vec<Label> = graph.targets().map(|target| target.label.clone()).collect();
+        let planned = mlbuild_engine::plan(&loaded.project, &all, &crate::wiring::executors());
+        let stale = planned.into_iter().filter(|planned| planned.verdict != mlbuild_engine::Verdict::UpToDate);
+        stale.map(|planned| planned.label).collect::<std::collections::BTreeSet<Label>>()
+    };
+    let stale = std::cell::LazyCell::new(stale);
+    let selected = graph.select(expressions, &|label| stale.contains(label));
+    selected.map_err(|diagnostic| CommandFailure::new(EXIT_USAGE, diagnostic))
+}
+
+/// The one target that `name` means.
+pub(crate) fn one_target(loaded: &Loaded, name: &str) -> Result<Label, CommandFailure> {
+    match select(loaded, &[name.to_owned()])?.as_slice() {
+        [label] => Ok(label.clone()),
+        several => {
+            let names: Vec<_> = several.iter().map(|label| format!("`{label}`")).collect();
+            let message = format!("`{name}` selects {} targets: {}", several.len(), names.join(", "));
+            Err(CommandFailure::new(EXIT_USAGE, Diagnostic::error("selection::several", message)))
+        }
+    }
+}

@@ -1,0 +1,12 @@
+with ranked as (
+    select *, count(*) over (partition by user_id) as length
+    from data.sessions
+)
+
+select
+    user_id,
+    array_agg(item_id order by position) filter (where position <= length - 1) as history,
+    max(item_id) filter (where position = length)                              as target,
+    max(length)                                                                as length
+from ranked
+group by user_id

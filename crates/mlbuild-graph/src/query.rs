@@ -44,8 +44,7 @@ impl Resolver<'_> {
             .enumerate()
             .map(|(i, (sql, query))| {
                 let main = definition.is_some() && i == 0;
-                let key = if main { target.key.clone() } else { Vec::new() };
-                self.resolve_query(target, sql, query?, params, key)
+                self.resolve_query(target, sql, query?, params, main)
             })
             .collect();
         let main = definition.and_then(|_| resolved.remove(0));
@@ -76,13 +75,14 @@ impl Resolver<'_> {
         sql: &SqlText,
         query: Query,
         params: &BTreeMap<String, Spanned<Value>>,
-        key: Vec<String>,
+        main: bool,
     ) -> Option<ResolvedQuery> {
         let tables: Vec<_> = query
             .tables
             .iter()
-            .map(|table| self.table(target, sql, table))
+            .map(|table| self.table(target, sql, table, main))
             .collect();
+        let key = if main { target.key.clone() } else { Vec::new() };
         let mut used = BTreeMap::new();
         let mut complete = true;
         for param in &query.params {
@@ -149,7 +149,13 @@ impl Resolver<'_> {
     }
 
     /// The target that a table of a query is.
-    fn table(&mut self, target: &Declaration, sql: &SqlText, table: &TableRef) -> Option<Label> {
+    fn table(
+        &mut self,
+        target: &Declaration,
+        sql: &SqlText,
+        table: &TableRef,
+        main: bool,
+    ) -> Option<Label> {
         let TableRef { kind, name, range } = table;
         let range = sql.locate(range.clone());
         let written = format!("{kind}.{name}");
@@ -184,7 +190,10 @@ impl Resolver<'_> {
             );
             return None;
         }
-        self.refer(&target.label, &label, &sql.file, range);
+        // A check that reads the table it audits is no cycle.
+        if main || label != target.label {
+            self.refer(&target.label, &label, &sql.file, range);
+        }
         Some(label)
     }
 }

@@ -29,7 +29,7 @@ impl Resolver<'_> {
         let texts = definition.iter().map(|definition| &definition.sql);
         let queries: Vec<_> = texts
             .chain(checks.iter().copied())
-            .map(|sql| (sql, self.analyze(sql)))
+            .map(|sql| (sql, self.read(sql)))
             .collect();
         if queries.iter().all(|(_, query)| query.is_some()) {
             let used = queries.iter().flat_map(|(_, query)| query);
@@ -51,22 +51,16 @@ impl Resolver<'_> {
         (main, resolved)
     }
 
-    fn analyze(&mut self, sql: &SqlText) -> Option<Query> {
-        match mlbuild_sql::analyze(sql.text()) {
-            Ok(query) => Some(query),
-            Err(errors) => {
-                for error in errors {
-                    let mut diagnostic = Diagnostic::error(error.code, error.message).at(
-                        &*sql.file,
-                        sql.locate(error.range),
-                        error.label,
-                    );
-                    diagnostic.help = error.help;
-                    self.diagnostics.push(diagnostic);
-                }
-                None
-            }
+    fn read(&mut self, sql: &SqlText) -> Option<Query> {
+        let (query, errors) = mlbuild_sql::read(sql.text());
+        for error in errors {
+            let range = sql.locate(error.range);
+            let mut diagnostic =
+                Diagnostic::error(error.code, error.message).at(&*sql.file, range, error.label);
+            diagnostic.help = error.help;
+            self.diagnostics.push(diagnostic);
         }
+        query
     }
 
     fn resolve_query(

@@ -1,6 +1,6 @@
 //! How declarations fit together, and how they fail to.
 
-mod common;
+use crate::common;
 
 use insta::assert_snapshot;
 use mlbuild_action::{Device, Work};

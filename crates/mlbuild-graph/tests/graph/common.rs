@@ -7,7 +7,7 @@ use mlbuild_graph::{Graph, InputSource, Target, resolve};
 use mlbuild_manifest::{SourceText, parse};
 
 /// Resolves a project; files without a `mlbuild.toml` among them get an empty one.
-pub fn project(files: &[(String, String)]) -> (Graph, Vec<Diagnostic>) {
+pub(crate) fn project(files: &[(String, String)]) -> (Graph, Vec<Diagnostic>) {
     let source = |(path, text): &(String, String)| SourceText {
         path: path.clone(),
         text: text.clone(),
@@ -22,7 +22,7 @@ pub fn project(files: &[(String, String)]) -> (Graph, Vec<Diagnostic>) {
     (graph, diagnostics)
 }
 
-pub fn render_diagnostics(diagnostics: &[Diagnostic], files: &[(String, String)]) -> String {
+pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], files: &[(String, String)]) -> String {
     let mut out = String::new();
     for diagnostic in diagnostics {
         let warning = if diagnostic.severity == Severity::Warning {
@@ -52,7 +52,7 @@ pub fn render_diagnostics(diagnostics: &[Diagnostic], files: &[(String, String)]
 }
 
 /// Each target with its stages, and each stage with its inputs.
-pub fn render_graph(graph: &Graph) -> String {
+pub(crate) fn render_graph(graph: &Graph) -> String {
     graph.targets().map(render_target).collect()
 }
 

@@ -1,0 +1,5 @@
+//! Whole projects, from texts to graphs.
+
+mod common;
+mod resolve;
+mod spec;

@@ -1,5 +1,7 @@
 //! What a manifest declares, and every way to get it wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fmt::Write;
 
 use insta::assert_snapshot;

@@ -98,3 +98,41 @@ fn the_page_lists_every_architecture_and_parameter() {
         "\nthe page should have:\n{table}"
     );
 }
+
+/// The worker refuses parameters that it does not know and has its own defaults, so both lists are one.
+#[test]
+fn sasrec_has_the_parameters_of_its_worker() {
+    let worker = include_str!("../../../mlbuild-torch/PARAMS.md");
+    let sasrec = ARCHITECTURES
+        .iter()
+        .find(|known| known.name == "sasrec")
+        .unwrap();
+    let rows: Vec<_> = sasrec
+        .params
+        .iter()
+        .map(|param| {
+            let (kind, default, range) = match param.range {
+                ParamRange::Int {
+                    default,
+                    min,
+                    max: i64::MAX,
+                } => ("int", default.to_string(), format!("{min}..")),
+                ParamRange::Int { default, min, max } => {
+                    ("int", default.to_string(), format!("{min}..{max}"))
+                }
+                ParamRange::Float { default, min, max } => {
+                    ("float", default.to_string(), format!("{min}..{max}"))
+                }
+            };
+            format!(
+                "| `{}` | {kind} | {default} | {range} | {} |",
+                param.name, param.doc
+            )
+        })
+        .collect();
+    let known: Vec<_> = worker
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    assert_eq!(rows, known);
+}

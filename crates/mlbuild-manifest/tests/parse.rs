@@ -213,11 +213,8 @@ fn a_target_has_one_rule_and_its_kind_has_it() {
 #[test]
 fn names_are_declared_once() {
     assert_snapshot!(check("[data.x]\npath = \"x.csv\"\n[data.x]\npath = \"y.csv\"\n"), @r#"
-    manifest::duplicate: `x` is declared twice
+    manifest::duplicate: `[data.x]` is declared twice
       mlbuild.toml:5:7 `x`: declared again
-      help: merge the two, or rename one
-    manifest::duplicate: `path` is declared twice
-      mlbuild.toml:6:1 `path`: declared again
       help: merge the two, or rename one
     "#);
     assert_snapshot!(check("[data.x]\npath = \"x.csv\"\npath = \"y.csv\"\n"), @r#"

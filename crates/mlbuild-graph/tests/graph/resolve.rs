@@ -558,3 +558,18 @@ fn a_selection_of_nothing_is_an_error() {
       help: name a target: `model:recs`
     "#);
 }
+
+/// No project makes anything panic: one with any line, or any word, left out.
+#[test]
+fn broken_projects_are_diagnosed_not_fatal() {
+    let check_quietly = |text: &str| drop(check(text));
+    for (start, _) in SHOP.match_indices(['\n', ' ', '"', '.', ':']) {
+        let end = SHOP[start + 1..]
+            .find(['\n', ' ', '"', '.', ':'])
+            .map_or(SHOP.len(), |end| start + 1 + end);
+        check_quietly(&format!("{}{}", &SHOP[..start], &SHOP[end..]));
+    }
+    for line in SHOP.lines() {
+        check_quietly(&SHOP.replacen(line, "", 1));
+    }
+}

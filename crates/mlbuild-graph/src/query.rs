@@ -29,7 +29,7 @@ impl Resolver<'_> {
         let texts = definition.iter().map(|definition| &definition.sql);
         let queries: Vec<_> = texts
             .chain(checks.iter().copied())
-            .map(|sql| (sql, self.analyze(sql)))
+            .map(|sql| (sql, self.read(sql)))
             .collect();
         if queries.iter().all(|(_, query)| query.is_some()) {
             let used = queries.iter().flat_map(|(_, query)| query);
@@ -44,30 +44,23 @@ impl Resolver<'_> {
             .enumerate()
             .map(|(i, (sql, query))| {
                 let main = definition.is_some() && i == 0;
-                let key = if main { target.key.clone() } else { Vec::new() };
-                self.resolve_query(target, sql, query?, params, key)
+                self.resolve_query(target, sql, query?, params, main)
             })
             .collect();
         let main = definition.and_then(|_| resolved.remove(0));
         (main, resolved)
     }
 
-    fn analyze(&mut self, sql: &SqlText) -> Option<Query> {
-        match mlbuild_sql::analyze(sql.text()) {
-            Ok(query) => Some(query),
-            Err(errors) => {
-                for error in errors {
-                    let mut diagnostic = Diagnostic::error(error.code, error.message).at(
-                        &*sql.file,
-                        sql.locate(error.range),
-                        error.label,
-                    );
-                    diagnostic.help = error.help;
-                    self.diagnostics.push(diagnostic);
-                }
-                None
-            }
+    fn read(&mut self, sql: &SqlText) -> Option<Query> {
+        let (query, errors) = mlbuild_sql::read(sql.text());
+        for error in errors {
+            let range = sql.locate(error.range);
+            let mut diagnostic =
+                Diagnostic::error(error.code, error.message).at(&*sql.file, range, error.label);
+            diagnostic.help = error.help;
+            self.diagnostics.push(diagnostic);
         }
+        query
     }
 
     fn resolve_query(
@@ -76,13 +69,14 @@ impl Resolver<'_> {
         sql: &SqlText,
         query: Query,
         params: &BTreeMap<String, Spanned<Value>>,
-        key: Vec<String>,
+        main: bool,
     ) -> Option<ResolvedQuery> {
         let tables: Vec<_> = query
             .tables
             .iter()
-            .map(|table| self.table(target, sql, table))
+            .map(|table| self.table(target, sql, table, main))
             .collect();
+        let key = if main { target.key.clone() } else { Vec::new() };
         let mut used = BTreeMap::new();
         let mut complete = true;
         for param in &query.params {
@@ -149,7 +143,13 @@ impl Resolver<'_> {
     }
 
     /// The target that a table of a query is.
-    fn table(&mut self, target: &Declaration, sql: &SqlText, table: &TableRef) -> Option<Label> {
+    fn table(
+        &mut self,
+        target: &Declaration,
+        sql: &SqlText,
+        table: &TableRef,
+        main: bool,
+    ) -> Option<Label> {
         let TableRef { kind, name, range } = table;
         let range = sql.locate(range.clone());
         let written = format!("{kind}.{name}");
@@ -184,7 +184,10 @@ impl Resolver<'_> {
             );
             return None;
         }
-        self.refer(&target.label, &label, &sql.file, range);
+        // A check that reads the table it audits is no cycle.
+        if main || label != target.label {
+            self.refer(&target.label, &label, &sql.file, range);
+        }
         Some(label)
     }
 }

@@ -239,12 +239,7 @@ impl<'a> Resolver<'a> {
             Definition::Sql(sql) => Some(sql),
             _ => None,
         };
-        let before = self.references.len();
         let (query, mut check_queries) = self.queries(declaration, sql, &texts);
-        if sql.is_none() {
-            // A check that reads the table it audits is no cycle.
-            self.forget_self(before);
-        }
         let stages = match &declaration.definition {
             Definition::Path(path) => Some(self.path(declaration, path)),
             Definition::Sql(_) => query.map(|query| {
@@ -300,14 +295,6 @@ impl<'a> Resolver<'a> {
             description: declaration.description.clone(),
             declared_at: declaration.declared_at.clone(),
         })
-    }
-
-    fn forget_self(&mut self, from: usize) {
-        let mut at = 0;
-        self.references.retain(|reference| {
-            at += 1;
-            at <= from || reference.consumer != reference.input
-        });
     }
 
     fn path(&self, declaration: &Declaration, path: &PathDefinition) -> Vec<Stage> {

@@ -100,7 +100,7 @@ impl Graph {
             Some(("state", "stale")) => return Ok(self.matching(|target| stale(&target.label))),
             Some(("kind", kind)) => self.matching(|target| target.label.kind().as_str() == kind),
             Some((kind, name)) => self.matching(|target| {
-                target.label.kind().as_str() == kind && glob(name, target.label.name())
+                glob(kind, target.label.kind().as_str()) && glob(name, target.label.name())
             }),
             None => self.matching(|target| glob(atom, target.label.name())),
         };

@@ -154,13 +154,13 @@ pub static ARCHITECTURES: &[Architecture] = &[
             ),
             int(
                 "epochs",
-                (100, 1, 100_000),
-                "passes over the training sequences at most",
+                (30, 1, 100_000),
+                "passes over the training sequences at most; without a validation table, exactly",
             ),
             int(
                 "batch",
-                (64, 1, 65_536),
-                "windows of at most `max_length` items in one step",
+                (16, 1, 65_536),
+                "windows in one step; a window is at most `max_length` items and what follows each",
             ),
             float(
                 "lr",
@@ -184,12 +184,12 @@ pub static ARCHITECTURES: &[Architecture] = &[
             ),
             float(
                 "ema",
-                (0.0, 0.0, 0.99999),
+                (0.99, 0.0, 0.99999),
                 "decay, a step, of the moving average of weights that is kept; 0 keeps the weights themselves",
             ),
             int(
                 "patience",
-                (10, 0, 100_000),
+                (5, 0, 100_000),
                 "epochs without a better validation NDCG@10 before training stops; 0 never stops early",
             ),
             int(

@@ -6,7 +6,7 @@ use mlbuild_action::{CheckRule, Value};
 use toml::de::DeValue;
 
 use crate::reader::{Entry, Reader, Section};
-use crate::{CheckDeclaration, CheckDefinition, keys, quantity};
+use crate::{CheckDeclaration, CheckDefinition, is_name, keys, quantity};
 
 /// Reads `checks` and, inside it, `warn`.
 pub(crate) fn checks<'t>(reader: &mut Reader<'t>, target: &Section<'t>) -> Vec<CheckDeclaration> {
@@ -211,6 +211,19 @@ impl Checks {
             return;
         };
         for (name, value) in queries.entries() {
+            if !is_name(&name.value) {
+                let message = format!("`{}` cannot name a check", name.value);
+                let help =
+                    "use lower case letters, digits and `_`, beginning with a letter".to_owned();
+                reader.error(
+                    "manifest::bad-name",
+                    message,
+                    name.range,
+                    "not a name",
+                    help,
+                );
+                continue;
+            }
             if let Some(sql) = reader.as_sql(&name.value, value) {
                 let query = CheckDefinition::Query(sql);
                 self.add(reader, name.value, query, name.range);

@@ -114,31 +114,42 @@ pub fn parse(manifest: &SourceText, sql: &[SourceText]) -> (Manifest, Vec<Diagno
 /// Reports TOML errors; true if what was read cannot be relied on.
 fn syntax(reader: &mut Reader<'_>, errors: &[toml::de::Error]) -> bool {
     let mut unreliable = false;
+    // Where the table that is declared again ends: its keys are no second mistake.
+    let mut table_end = 0;
     for error in errors {
         let end = reader.text.len();
         let range = error.span().unwrap_or(end..end);
-        let duplicate = error.message().starts_with("duplicate key");
-        unreliable |= !duplicate;
-        if duplicate {
-            let name = reader
-                .text
-                .get(range.clone())
-                .unwrap_or_default()
-                .trim()
-                .to_owned();
-            let message = format!("`{name}` is declared twice");
-            let help = "merge the two, or rename one".to_owned();
-            reader.error(
-                "manifest::duplicate",
-                message,
-                range,
-                "declared again",
-                help,
-            );
-        } else {
+        if !error.message().starts_with("duplicate key") {
+            unreliable = true;
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
             reader.error("manifest::syntax", message, range, "not valid TOML", None);
+            continue;
         }
+        if range.start < table_end {
+            continue;
+        }
+        let written = reader.text.get(range.clone()).unwrap_or_default();
+        let line_start = reader.text[..range.start]
+            .rfind('\n')
+            .map_or(0, |newline| newline + 1);
+        let line = reader.text[line_start..].lines().next().unwrap_or_default();
+        let name = match line.strip_prefix('[').and_then(|line| line.split_once(']')) {
+            Some((header, _)) => {
+                let next = reader.text[range.end..].find("\n[");
+                table_end = next.map_or(reader.text.len(), |next| range.end + next);
+                format!("[{header}]")
+            }
+            None => written.trim().to_owned(),
+        };
+        let message = format!("`{name}` is declared twice");
+        let help = "merge the two, or rename one".to_owned();
+        reader.error(
+            "manifest::duplicate",
+            message,
+            range,
+            "declared again",
+            help,
+        );
     }
     unreliable
 }

@@ -1,5 +1,7 @@
 //! What a manifest declares, and every way to get it wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fmt::Write;
 
 use insta::assert_snapshot;
@@ -211,11 +213,8 @@ fn a_target_has_one_rule_and_its_kind_has_it() {
 #[test]
 fn names_are_declared_once() {
     assert_snapshot!(check("[data.x]\npath = \"x.csv\"\n[data.x]\npath = \"y.csv\"\n"), @r#"
-    manifest::duplicate: `x` is declared twice
+    manifest::duplicate: `[data.x]` is declared twice
       mlbuild.toml:5:7 `x`: declared again
-      help: merge the two, or rename one
-    manifest::duplicate: `path` is declared twice
-      mlbuild.toml:6:1 `path`: declared again
       help: merge the two, or rename one
     "#);
     assert_snapshot!(check("[data.x]\npath = \"x.csv\"\npath = \"y.csv\"\n"), @r#"
@@ -421,7 +420,7 @@ fn parameters_of_architectures_are_known_and_bounded() {
       help: `dropout`: share of activations dropped in training
     manifest::bad-parameter: `epochs` must be an integer from 1 to 100000
       mlbuild.toml:6:60 `0`: not allowed
-      help: `epochs`: passes over the training sequences at most
+      help: `epochs`: passes over the training sequences at most; without a validation table, exactly
     manifest::bad-parameter: `dim` 64 is not a multiple of `heads` 3
       mlbuild.toml:6:89 `3`: does not divide `dim`
     manifest::unknown-parameter: `markov` has no parameter `order`
@@ -443,7 +442,7 @@ fn every_parameter_ends_in_the_declaration() {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     assert_snapshot!(params.join(" "), @r#"
-    batch=64 dim=32 dropout=0.3 ema=0.0 epochs=100 heads=2 label_smoothing=0.0 layers=2 lr=1.0 max_length=100 patience=10 seed=0 warmup=100 weight_decay=0.01
+    batch=16 dim=32 dropout=0.3 ema=0.99 epochs=30 heads=2 label_smoothing=0.0 layers=2 lr=1.0 max_length=100 patience=5 seed=0 warmup=100 weight_decay=0.01
     "#);
 }
 
@@ -596,6 +595,16 @@ fn a_query_in_the_manifest_knows_its_place() {
     };
     let written = &files[0].text[sql.sql.locate(18..24)];
     assert_eq!(written, "\"select \\\"a\\\" from data.x\"");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_query() {
+    let (manifest, diagnostics, _) = read("", &[("data/x.sql", "\u{feff}select 1")]);
+    assert!(diagnostics.is_empty());
+    let Definition::Sql(sql) = &manifest.targets[0].definition else {
+        panic!()
+    };
+    assert_eq!(sql.sql.text(), "   select 1");
 }
 
 /// No text makes the parser panic: every prefix of a manifest, and every one with a byte left out.

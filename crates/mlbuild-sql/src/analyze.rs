@@ -29,27 +29,39 @@ use crate::{Param, Query, SqlError, TableRef};
 /// assert_eq!(query.params[0].name, "gap");
 /// ```
 pub fn analyze(text: &str) -> Result<Query, Vec<SqlError>> {
+    match read(text) {
+        (Some(query), errors) if errors.is_empty() => Ok(query),
+        (_, errors) => Err(errors),
+    }
+}
+
+/// As [`analyze`], with what a query reads also when it has mistakes other than of syntax, so that more of them can be
+/// found at once. Without errors, there is a query.
+pub fn read(text: &str) -> (Option<Query>, Vec<SqlError>) {
     let positions = Positions::new(text);
-    let tokens = tokenize(text, &positions).map_err(|error| vec![error])?;
+    let tokens = match tokenize(text, &positions) {
+        Ok(tokens) => tokens,
+        Err(error) => return (None, vec![error]),
+    };
     // Parsing, walking and dropping a syntax tree recurse, and a chain like `a or b or ...` is as deep as it is long. So
     // they get a stack by the number of tokens, whatever is left of the caller's; only pages touched are paid for.
     let stack_bytes = STACK_BASE_BYTES + STACK_TOKEN_BYTES * tokens.len();
-    std::thread::scope(|scope| {
+    let joined = std::thread::scope(|scope| {
         std::thread::Builder::new()
             .stack_size(stack_bytes.min(STACK_MAX_BYTES))
-            .spawn_scoped(scope, || analyze_tokens(&tokens, &positions))
+            .spawn_scoped(scope, || read_tokens(&tokens, &positions))
             .map(std::thread::ScopedJoinHandle::join)
-    })
-    .unwrap_or_else(|error| {
-        let message = format!("the query cannot be parsed: {error}");
-        Ok(Err(vec![SqlError::new(
-            "sql::no-memory",
-            message,
-            0..positions.end(),
-            "needs a stack of its own",
-        )]))
-    })
-    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    match joined {
+        Ok(Ok(read)) => read,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => {
+            let message = format!("the query cannot be parsed: {error}");
+            let range = 0..positions.end();
+            let error = SqlError::new("sql::no-memory", message, range, "needs a stack of its own");
+            (None, vec![error])
+        }
+    }
 }
 
 const STACK_BASE_BYTES: usize = 16 << 20;
@@ -58,21 +70,14 @@ const STACK_MAX_BYTES: usize = 4 << 30;
 /// Beyond this many tokens, [`STACK_MAX_BYTES`] may not do.
 const MAX_TOKENS: usize = (STACK_MAX_BYTES - STACK_BASE_BYTES) / STACK_TOKEN_BYTES;
 
-fn analyze_tokens(
+fn read_tokens(
     tokens: &[TokenWithSpan],
     positions: &Positions<'_>,
-) -> Result<Query, Vec<SqlError>> {
-    if tokens.len() > MAX_TOKENS {
-        let message = format!(
-            "a query has at most {MAX_TOKENS} words, and this has {}",
-            tokens.len()
-        );
-        return Err(vec![
-            SqlError::new("sql::too-long", message, 0..positions.end(), "too long")
-                .help("put literal rows into a file, and read it as a target of rule `path`"),
-        ]);
-    }
-    let statement = parse_one(tokens, positions).map_err(|error| vec![error])?;
+) -> (Option<Query>, Vec<SqlError>) {
+    let statement = match parse_one(tokens, positions) {
+        Ok(statement) => statement,
+        Err(error) => return (None, vec![error]),
+    };
     let mut reader = Reader {
         positions,
         scopes: Vec::new(),
@@ -88,20 +93,18 @@ fn analyze_tokens(
         mut errors,
         ..
     } = reader;
-    if !errors.is_empty() {
-        errors.sort_by_key(|error| error.range.start);
-        errors.dedup();
-        return Err(errors);
-    }
+    errors.sort_by_key(|error| error.range.start);
+    errors.dedup();
     let tables = tables.into_iter();
     let params = params.into_iter();
-    Ok(Query {
+    let query = Query {
         canonical: canonical(&statement, tokens),
         tables: tables
             .map(|((kind, name), range)| TableRef { kind, name, range })
             .collect(),
         params: params.map(|(name, range)| Param { name, range }).collect(),
-    })
+    };
+    (Some(query), errors)
 }
 
 fn tokenize(text: &str, positions: &Positions<'_>) -> Result<Vec<TokenWithSpan>, SqlError> {
@@ -116,6 +119,16 @@ fn tokenize(text: &str, positions: &Positions<'_>) -> Result<Vec<TokenWithSpan>,
 
 /// The one statement, which is a query.
 fn parse_one(tokens: &[TokenWithSpan], positions: &Positions<'_>) -> Result<Statement, SqlError> {
+    if tokens.len() > MAX_TOKENS {
+        let message = format!(
+            "a query has at most {MAX_TOKENS} words, and this has {}",
+            tokens.len()
+        );
+        let error = SqlError::new("sql::too-long", message, 0..positions.end(), "too long");
+        return Err(
+            error.help("put literal rows into a file, and read it as a target of rule `path`")
+        );
+    }
     let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens.to_vec());
     while parser.consume_token(&Token::SemiColon) {}
     let first = parser.peek_token();

@@ -16,7 +16,7 @@ mod position;
 use std::fmt;
 use std::ops::Range;
 
-pub use analyze::analyze;
+pub use analyze::{analyze, read};
 
 /// What a query says.
 #[derive(Clone, PartialEq, Eq, Debug)]

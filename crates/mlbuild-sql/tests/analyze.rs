@@ -1,5 +1,7 @@
 //! What is read from a query, and what is refused.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fmt::Write;
 
 use insta::assert_snapshot;

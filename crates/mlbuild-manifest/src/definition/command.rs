@@ -1,0 +1,234 @@
+//! Rule `command`.
+
+use std::collections::BTreeMap;
+
+use mlbuild_action::{CommandLine, Format};
+use toml::de::DeValue;
+
+use super::{Target, format, ingestion};
+use crate::reader::{Reader, Section};
+use crate::{CommandDefinition, Ingestion, Label, Spanned, quantity};
+
+pub(super) fn command<'t>(
+    reader: &mut Reader<'t>,
+    target: &Target<'_, 't>,
+) -> Option<CommandDefinition> {
+    let section = target.section;
+    let line = command_line(reader, section);
+    let mut srcs = Vec::new();
+    for path in reader.strings(section, "srcs").unwrap_or_default() {
+        srcs.extend(reader.as_source_path(path));
+    }
+    let inputs = labels(reader, section, "inputs");
+    let out = reader
+        .name(section, "out")
+        .and_then(|out| reader.as_path(out));
+    let env = environment(reader, section);
+    let timeout = reader.string(section, "timeout").and_then(|text| {
+        let timeout = quantity::duration(&text);
+        if timeout.is_none() {
+            let message = format!("`{}` is not a duration", text.value);
+            let help = "write a number and a unit, as in `500ms`, `90s`, `10m` or `2h`".to_owned();
+            reader.error(
+                "manifest::bad-value",
+                message,
+                text.range,
+                "not a duration",
+                help,
+            );
+        }
+        timeout
+    });
+    let digest = reader.string(section, "digest").and_then(|text| {
+        let digest = quantity::digest(&text);
+        if digest.is_none() {
+            let message = format!("`{}` is not a digest", text.value);
+            let help = "write `sha256:` or `blake3:` and 64 hexadecimal digits".to_owned();
+            reader.error(
+                "manifest::bad-value",
+                message,
+                text.range,
+                "not a digest",
+                help,
+            );
+        }
+        digest
+    });
+    if let (Some((range, _)), None) = (section.get("digest"), section.get("out")) {
+        let message = "`digest` pins one file, and no `out` says which";
+        let help = "add `out = \"FILE\"`".to_owned();
+        reader.error(
+            "manifest::missing-key",
+            message,
+            range,
+            "of which file?",
+            help,
+        );
+    }
+    let line = line?;
+    placeholders(reader, &line, &inputs, section);
+    let ingestion = command_ingestion(reader, target);
+    let out = out.map(|out| out.value);
+    Some(CommandDefinition {
+        line,
+        srcs,
+        inputs,
+        out,
+        env,
+        timeout,
+        digest,
+        ingestion,
+    })
+}
+
+fn command_line<'t>(
+    reader: &mut Reader<'t>,
+    section: &Section<'t>,
+) -> Option<Spanned<CommandLine>> {
+    let (_, value) = section.get("command")?;
+    let line = match value.get_ref() {
+        DeValue::String(_) => CommandLine::Shell(reader.name(section, "command")?.value),
+        DeValue::Array(array) => {
+            // Empty arguments are arguments, so this is no list of names.
+            let given = array.len();
+            let words: Vec<_> = array
+                .iter()
+                .filter_map(|word| reader.as_string("command", word))
+                .collect();
+            if words.len() < given {
+                return None;
+            }
+            if words.first().is_none_or(|program| program.value.is_empty()) {
+                let message = "`command` names no program";
+                reader.error("manifest::bad-value", message, value.span(), "empty", None);
+                return None;
+            }
+            CommandLine::Program(words.into_iter().map(|word| word.value).collect())
+        }
+        _ => {
+            reader.wrong_type("command", value, "a shell line or a list of words");
+            return None;
+        }
+    };
+    Some(Spanned {
+        value: line,
+        range: value.span(),
+    })
+}
+
+/// Complains about `{src}` and `{input:LABEL}` that stand for nothing.
+fn placeholders(
+    reader: &mut Reader<'_>,
+    line: &Spanned<CommandLine>,
+    inputs: &[Spanned<Label>],
+    section: &Section<'_>,
+) {
+    let words = match &line.value {
+        CommandLine::Shell(line) => std::slice::from_ref(line),
+        CommandLine::Program(words) => words,
+    };
+    for word in words {
+        if word.contains("{src}") && section.get("srcs").is_none() {
+            let help = "add `srcs = [\"FILE\", ...]`".to_owned();
+            let message = "the command names `{src}`, but declares no `srcs`";
+            let range = line.range.clone();
+            reader.error(
+                "manifest::bad-command",
+                message,
+                range,
+                "uses `{src}`",
+                help,
+            );
+        }
+        for rest in word.split("{input:").skip(1) {
+            let Some((name, _)) = rest.split_once('}') else {
+                continue;
+            };
+            if !inputs.iter().any(|input| input.value.to_string() == name) {
+                let help = format!("add `\"{name}\"` to `inputs`");
+                let message =
+                    format!("the command names `{{input:{name}}}`, which is not declared");
+                let label = "uses an undeclared input";
+                reader.error(
+                    "manifest::bad-command",
+                    message,
+                    line.range.clone(),
+                    label,
+                    help,
+                );
+            }
+        }
+    }
+}
+
+fn environment<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    let Some(table) = reader.table(section, "env") else {
+        return env;
+    };
+    for (name, value) in table.entries() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let starts = name
+            .value
+            .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !starts || !name.value.chars().all(plain) {
+            let message = format!(
+                "`{}` is not the name of an environment variable",
+                name.value
+            );
+            let label = "not a variable's name";
+            reader.error("manifest::bad-value", message, name.range, label, None);
+            continue;
+        }
+        let Some(value) = reader.as_string(&name.value, value) else {
+            continue;
+        };
+        if value.value.contains('\0') {
+            let message = format!("the value of `{}` has a NUL in it", name.value);
+            reader.error(
+                "manifest::bad-value",
+                message,
+                value.range,
+                "has a NUL",
+                None,
+            );
+            continue;
+        }
+        env.insert(name.value, value.value);
+    }
+    env
+}
+
+/// A command's output is a table if it has a format; other kinds have none.
+fn command_ingestion<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<Ingestion> {
+    let Target { label, section, .. } = target;
+    if !label.kind().is_tabular() {
+        for key in ["columns", "format", "row_number"] {
+            if let Some((range, _)) = section.get(key) {
+                let message = format!(
+                    "`{key}` makes a table, and a {} is none",
+                    label.kind().noun()
+                );
+                reader.error("manifest::not-a-table", message, range, "not a table", None);
+            }
+        }
+        return None;
+    }
+    let format = match section.get("format") {
+        Some(_) => format(reader, section)?,
+        None => Format::Files,
+    };
+    let ingestion = ingestion(reader, section, format);
+    (format != Format::Files).then_some(ingestion)
+}
+
+fn labels<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Vec<Spanned<Label>> {
+    let Some((_, value)) = section.get(key) else {
+        return Vec::new();
+    };
+    let names = reader.names(key, value).unwrap_or_default();
+    names
+        .into_iter()
+        .filter_map(|name| reader.as_label(name))
+        .collect()
+}

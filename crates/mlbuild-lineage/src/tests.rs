@@ -367,6 +367,22 @@ fn the_walk_meets_each_artifact_once() {
 }
 
 #[test]
+fn a_target_that_copies_another_does_not_hide_its_inputs() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    let mut run = lineage.begin_run(start(0));
+    run.target(target("data:a", Outcome::Built, &["raw"], "same", 1))
+        .unwrap();
+    run.target(target("data:b", Outcome::Built, &["same"], "same", 1))
+        .unwrap();
+    run.end(RunStatus::Done, 1).unwrap();
+    let same = lineage.last_artifact("data:b").unwrap().unwrap();
+    let steps = lineage.walk(&same, Direction::Upstream).unwrap();
+    let artifacts: Vec<_> = steps.iter().map(|step| step.artifact).collect();
+    assert_eq!(artifacts, [same, Digest::of(b"raw")]);
+}
+
+#[test]
 fn durations_are_medians_of_the_last_builds() {
     let (_dir, path) = database();
     let mut lineage = Lineage::open(&path).unwrap();

@@ -81,10 +81,13 @@ impl Lineage {
         Ok(steps)
     }
 
+    /// Several targets may yield equal contents, a plain copy for one: the inputs of each one's latest action count.
     fn inputs_of(&self, artifact: &Digest) -> rusqlite::Result<Vec<(Digest, String)>> {
         self.neighbours(
-            "select i.artifact, i.name from input i \
-             where i.action = (select max(id) from action where output = ?1) order by i.name",
+            "select i.artifact, min(i.name) from input i where i.action in ( \
+                 select max(a.id) from action a join target t on t.id = a.target \
+                 where a.output = ?1 group by t.label, a.stage) \
+             group by i.artifact order by min(i.name)",
             artifact,
         )
     }

@@ -144,16 +144,22 @@ pub(crate) async fn plan(
 
 fn not_a_query(sql: &Sql) -> Failure {
     Failure::Invalid(
-        Diagnostic::error("sql::not-a-query", "this statement is not a query")
-            .at(&sql.file, 0..sql.text.len().min(1), "only `select` builds a table"),
+        Diagnostic::error("sql::not-a-query", "this statement is not a query").at(
+            &sql.file,
+            0..sql.text.len().min(1),
+            "only `select` builds a table",
+        ),
     )
 }
 
 fn missing_parameter(sql: &Sql, name: &str) -> Failure {
     let at = sql.text.find(name).map_or(0..0, |at| at..at + name.len());
     Failure::Invalid(
-        Diagnostic::error("sql::missing-parameter", format!("parameter `{name}` has no value"))
-            .at(&sql.file, at, "used here"),
+        Diagnostic::error(
+            "sql::missing-parameter",
+            format!("parameter `{name}` has no value"),
+        )
+        .at(&sql.file, at, "used here"),
     )
 }
 
@@ -237,7 +243,12 @@ fn nondeterministic(plan: &LogicalPlan) -> Option<String> {
 }
 
 fn require_column(plan: &LogicalPlan, name: &str) -> Result<(), Failure> {
-    let names: Vec<&str> = plan.schema().fields().iter().map(|f| f.name().as_str()).collect();
+    let names: Vec<&str> = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().as_str())
+        .collect();
     match names.contains(&name) {
         true => Ok(()),
         false => Err(Failure::Invalid(
@@ -245,7 +256,10 @@ fn require_column(plan: &LogicalPlan, name: &str) -> Result<(), Failure> {
                 "table::unknown-key-column",
                 format!("the key names column `{name}`, which the query does not yield"),
             )
-            .help(sql_error::candidates(name, names.iter().map(|n| (*n).to_owned()))),
+            .help(sql_error::candidates(
+                name,
+                names.iter().map(|n| (*n).to_owned()),
+            )),
         )),
     }
 }

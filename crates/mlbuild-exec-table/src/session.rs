@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
-use datafusion::common::TableReference;
 use mlbuild_action::{Failure, Request};
 
 use crate::failure;
@@ -32,7 +32,9 @@ pub(crate) enum Joins {
 
 /// A session with the request's memory and scratch folder, and no tables.
 pub(crate) fn open(request: &Request<'_>, joins: Joins) -> Result<SessionContext, Failure> {
-    let memory = usize::try_from(request.memory_bytes).unwrap_or(usize::MAX).max(1 << 20);
+    let memory = usize::try_from(request.memory_bytes)
+        .unwrap_or(usize::MAX)
+        .max(1 << 20);
     let mut config = SessionConfig::new()
         .with_target_partitions(1)
         .with_batch_size(BATCH_ROWS)
@@ -47,7 +49,9 @@ pub(crate) fn open(request: &Request<'_>, joins: Joins) -> Result<SessionContext
     options.optimizer.prefer_hash_join = joins == Joins::Hash;
 
     let disk = DiskManagerBuilder::default()
-        .with_mode(DiskManagerMode::Directories(vec![request.scratch.to_owned()]))
+        .with_mode(DiskManagerMode::Directories(vec![
+            request.scratch.to_owned(),
+        ]))
         .with_max_temp_directory_size(u64::MAX);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(memory)))

@@ -18,7 +18,9 @@ pub(crate) struct Source<'a> {
 pub(crate) fn invalid(error: &DataFusionError, source: &Source<'_>) -> Failure {
     let mut errors = error.iter();
     let first = errors.next().unwrap_or(error);
-    let others = errors.map(|error| clean(&error.strip_backtrace())).collect::<Vec<_>>();
+    let others = errors
+        .map(|error| clean(&error.strip_backtrace()))
+        .collect::<Vec<_>>();
     Failure::Invalid(diagnose(first, source).detail(others))
 }
 
@@ -29,7 +31,12 @@ pub(crate) fn nondeterministic(function: &str, source: &Source<'_>) -> Failure {
         format!("`{function}()` gives another value in every run"),
     )
     .help("make it a parameter of the target: `$name` in the query, `params` in the manifest");
-    Failure::Invalid(point(diagnostic, source, token(source, function), "changes from run to run"))
+    Failure::Invalid(point(
+        diagnostic,
+        source,
+        token(source, function),
+        "changes from run to run",
+    ))
 }
 
 fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
@@ -37,9 +44,17 @@ fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
     let span = span.and_then(|span| range(&source.sql.text, span));
     match error.find_root() {
         DataFusionError::SchemaError(schema_error, _) => match &**schema_error {
-            SchemaError::FieldNotFound { field, valid_fields } => {
+            SchemaError::FieldNotFound {
+                field,
+                valid_fields,
+            } => {
                 let span = span.or_else(|| token(source, &field.name));
-                point(unknown_column(field, valid_fields, source), source, span, "no such column")
+                point(
+                    unknown_column(field, valid_fields, source),
+                    source,
+                    span,
+                    "no such column",
+                )
             }
             SchemaError::AmbiguousReference { field } => {
                 let span = span.or_else(|| token(source, &field.name));
@@ -62,7 +77,12 @@ fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
             let (message, at) = split_location(&message);
             let at = at.and_then(|(line, column)| offset(&source.sql.text, line, column));
             let span = at.map(|at| at..at + token_len(&source.sql.text[at..]));
-            point(Diagnostic::error("sql::syntax", clean(message)), source, span, "here")
+            point(
+                Diagnostic::error("sql::syntax", clean(message)),
+                source,
+                span,
+                "here",
+            )
         }
         root => {
             let root_message = clean(&root.strip_backtrace());
@@ -74,7 +94,10 @@ fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
             if let Some(given) = error.diagnostic() {
                 let helps = given.helps.iter().map(|help| &help.message);
                 let notes = given.notes.iter().map(|note| &note.message);
-                let lines: Vec<_> = helps.chain(notes).map(|line| clean(line).replace('\'', "`")).collect();
+                let lines: Vec<_> = helps
+                    .chain(notes)
+                    .map(|line| clean(line).replace('\'', "`"))
+                    .collect();
                 if !lines.is_empty() {
                     diagnostic = diagnostic.help(lines.join("; "));
                 }
@@ -102,26 +125,37 @@ fn unknown_column(field: &Column, valid: &[Column], source: &Source<'_>) -> Diag
         .iter()
         .filter(|column| match &field.relation {
             None => true,
-            Some(relation) => column.relation.as_ref().is_some_and(|r| r.resolved_eq(relation)),
+            Some(relation) => column
+                .relation
+                .as_ref()
+                .is_some_and(|r| r.resolved_eq(relation)),
         })
         .collect();
-    let candidates_of = if here.is_empty() { valid.iter().collect() } else { here };
+    let candidates_of = if here.is_empty() {
+        valid.iter().collect()
+    } else {
+        here
+    };
     let table = relation.or_else(|| only_relation(&candidates_of));
     let message = match &table {
         Some(table) => format!("no column `{}` in `{}`", field.name, label(table, source)),
         None => format!("no column `{}`", field.name),
     };
-    let names = candidates_of.iter().map(|column| match type_of(column, source) {
-        Some(data_type) => format!("{} ({data_type})", column.name),
-        None => column.name.clone(),
-    });
+    let names = candidates_of
+        .iter()
+        .map(|column| match type_of(column, source) {
+            Some(data_type) => format!("{} ({data_type})", column.name),
+            None => column.name.clone(),
+        });
     Diagnostic::error("sql::unknown-column", message).help(candidates(&field.name, names))
 }
 
 /// The one relation that all of these columns are of.
 fn only_relation(columns: &[&Column]) -> Option<String> {
     let first = columns.first()?.relation.as_ref()?;
-    let same = columns.iter().all(|column| column.relation.as_ref() == Some(first));
+    let same = columns
+        .iter()
+        .all(|column| column.relation.as_ref() == Some(first));
     same.then(|| first.to_string())
 }
 
@@ -157,7 +191,12 @@ pub(crate) fn candidates(wanted: &str, names: impl Iterator<Item = String>) -> S
     };
     let nearest = names
         .iter()
-        .map(|name| (distance(&wanted.to_lowercase(), &bare(name).to_lowercase()), name))
+        .map(|name| {
+            (
+                distance(&wanted.to_lowercase(), &bare(name).to_lowercase()),
+                name,
+            )
+        })
         .filter(|(distance, _)| *distance <= 1 + wanted.chars().count() / 3)
         .min();
     let others = |names: Vec<&String>| names.into_iter().map(quote).collect::<Vec<_>>().join(", ");
@@ -166,7 +205,11 @@ pub(crate) fn candidates(wanted: &str, names: impl Iterator<Item = String>) -> S
             let rest: Vec<_> = names.iter().filter(|name| *name != nearest).collect();
             match rest.is_empty() {
                 true => format!("did you mean {}?", quote(nearest)),
-                false => format!("did you mean {}? there are also {}", quote(nearest), others(rest)),
+                false => format!(
+                    "did you mean {}? there are also {}",
+                    quote(nearest),
+                    others(rest)
+                ),
             }
         }
         None => format!("there are {}", others(names.iter().collect())),
@@ -197,7 +240,9 @@ fn token(source: &Source<'_>, name: &str) -> Option<std::ops::Range<usize>> {
     text.match_indices(&name)
         .map(|(at, _)| at..at + name.len())
         .find(|at| {
-            !text[..at.start].ends_with(word) && !text[at.end..].starts_with(word) && !name.is_empty()
+            !text[..at.start].ends_with(word)
+                && !text[at.end..].starts_with(word)
+                && !name.is_empty()
         })
 }
 
@@ -222,12 +267,18 @@ fn offset(text: &str, line: u64, column: u64) -> Option<usize> {
         1 => 0,
         _ => {
             let breaks = text.match_indices('\n');
-            breaks.map(|(at, _)| at + 1).nth(usize::try_from(line).ok()? - 2)?
+            breaks
+                .map(|(at, _)| at + 1)
+                .nth(usize::try_from(line).ok()? - 2)?
         }
     };
     let column = usize::try_from(column.checked_sub(1)?).ok()?;
     let line = &text[line_start..];
-    let within = line.char_indices().map(|(at, _)| at).nth(column).unwrap_or(line.len());
+    let within = line
+        .char_indices()
+        .map(|(at, _)| at)
+        .nth(column)
+        .unwrap_or(line.len());
     Some(line_start + within)
 }
 
@@ -246,6 +297,8 @@ fn split_location(message: &str) -> (&str, Option<(u64, u64)>) {
 }
 
 fn token_len(text: &str) -> usize {
-    let word = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let word = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
     word.max(text.chars().next().map_or(0, char::len_utf8))
 }

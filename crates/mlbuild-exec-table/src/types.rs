@@ -103,7 +103,13 @@ pub(crate) fn name(data_type: &DataType) -> String {
             let fields: Vec<_> = fields
                 .iter()
                 // Quoted as in JSON, so that no two structs print alike.
-                .map(|f| format!("{}: {}", serde_json::Value::from(f.name().as_str()), name(f.data_type())))
+                .map(|f| {
+                    format!(
+                        "{}: {}",
+                        serde_json::Value::from(f.name().as_str()),
+                        name(f.data_type())
+                    )
+                })
                 .collect();
             format!("Struct({})", fields.join(", "))
         }

@@ -330,12 +330,30 @@ mod tests {
             )
         });
         let expect = [
-            ("Int64", "cc5a776b354770e543b553503e4b68b6a8df408bac8df5f492fa2890c1abdc79"),
-            ("Float64", "031495d4d9e2bfa6a1c272c738f3dbc5a606588f3facf02cae49f81ae62de049"),
-            ("Boolean", "020157853d75ac743d503763402df29f62021e865f4c60572a692e0962be9c9b"),
-            ("Utf8", "013b39b0c16cba0882d93ee052902381de9539ff31de9e578570e8aceceea96d"),
-            ("List(Int64)", "54f5f2a1c5a34bbf6605d029b08ebc3eb3a46fcec857519c4ea9caf501e7a820"),
-            ("Struct(\"a\": Int64, \"b\": Utf8)", "a74c26ebcf39514287177f3c33961a3793cea4952d6c3f1dfce0bed1cba8e80f"),
+            (
+                "Int64",
+                "cc5a776b354770e543b553503e4b68b6a8df408bac8df5f492fa2890c1abdc79",
+            ),
+            (
+                "Float64",
+                "031495d4d9e2bfa6a1c272c738f3dbc5a606588f3facf02cae49f81ae62de049",
+            ),
+            (
+                "Boolean",
+                "020157853d75ac743d503763402df29f62021e865f4c60572a692e0962be9c9b",
+            ),
+            (
+                "Utf8",
+                "013b39b0c16cba0882d93ee052902381de9539ff31de9e578570e8aceceea96d",
+            ),
+            (
+                "List(Int64)",
+                "54f5f2a1c5a34bbf6605d029b08ebc3eb3a46fcec857519c4ea9caf501e7a820",
+            ),
+            (
+                "Struct(\"a\": Int64, \"b\": Utf8)",
+                "a74c26ebcf39514287177f3c33961a3793cea4952d6c3f1dfce0bed1cba8e80f",
+            ),
         ];
         let expect = expect.map(|(name, digest)| (name.to_owned(), digest.to_owned()));
         assert_eq!(golden.collect::<Vec<_>>(), expect);

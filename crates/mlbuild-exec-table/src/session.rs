@@ -107,13 +107,28 @@ pub(crate) async fn register(
         catalog.register_schema(schema, empty).map_err(run_time)?;
     }
     let reference = TableReference::partial(schema, table);
-    let path = file
-        .to_str()
-        .ok_or_else(|| failure::environment("cannot read a table", &"its path is not UTF-8"))?;
+    let path = file_url(file)?;
     context
         .register_parquet(reference.clone(), path, ParquetReadOptions::default())
         .await
         .map_err(run_time)?;
     let provider = context.table_provider(reference).await.map_err(run_time)?;
     Ok(Arc::new(Schema::clone(&provider.schema())))
+}
+
+/// A path as a URL, so that DataFusion takes no character of it for a wildcard.
+fn file_url(file: &Path) -> Result<String, Failure> {
+    let path = file
+        .to_str()
+        .ok_or_else(|| failure::environment("cannot read a table", &"its path is not UTF-8"))?;
+    let mut url = "file://".to_owned();
+    for byte in path.bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                url.push(char::from(byte));
+            }
+            _ => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(url)
 }

@@ -1,5 +1,7 @@
 //! DataFusion's complaints about a query as diagnostics that point into its text.
 
+use std::collections::BTreeMap;
+
 use datafusion::common::{Column, SchemaError, Span};
 use datafusion::error::DataFusionError;
 use mlbuild_action::{Diagnostic, Failure, Sql};
@@ -12,6 +14,8 @@ use crate::types;
 pub(crate) struct Source<'a> {
     pub(crate) sql: &'a Sql,
     pub(crate) tables: &'a [InputTable],
+    /// What `as` calls tables: alias to name, as the query writes both.
+    pub(crate) aliases: BTreeMap<String, String>,
 }
 
 /// The user's mistake that keeps a query from being planned.
@@ -165,17 +169,16 @@ fn label(relation: &str, source: &Source<'_>) -> String {
 }
 
 fn table_of<'a>(relation: &str, source: &'a Source<'_>) -> Option<&'a InputTable> {
-    let wanted = relation.replace('.', ":");
+    let name = source
+        .aliases
+        .get(relation)
+        .map_or(relation, String::as_str);
+    let wanted = name.replace('.', ":");
     source.tables.iter().find(|table| table.label == wanted)
 }
 
 fn type_of(column: &Column, source: &Source<'_>) -> Option<String> {
-    let table = match &column.relation {
-        Some(relation) => table_of(&relation.to_string(), source)
-            // An alias: with a single table there is no doubt which it stands for.
-            .or_else(|| (source.tables.len() == 1).then(|| &source.tables[0]))?,
-        None => return None,
-    };
+    let table = table_of(&column.relation.as_ref()?.to_string(), source)?;
     let field = table.schema.field_with_name(&column.name).ok()?;
     Some(types::name(field.data_type()))
 }

@@ -84,7 +84,7 @@ fn an_unknown_column_is_pointed_at_with_the_nearest_name() {
     let text = "select\n  o.amout\nfrom data.orders as o";
     let error = orders().sql_error(text);
     assert_eq!(error.code, "sql::unknown-column");
-    assert_eq!(error.message, "no column `amout` in `o`");
+    assert_eq!(error.message, "no column `amout` in `data:orders`");
     assert_eq!(
         error.help.as_deref(),
         Some("did you mean `amount` (Float64)? there are also `id` (Int64), `user_id` (Utf8)")
@@ -206,4 +206,57 @@ fn cancelled_work_says_so() {
         bench.sql("select * from data.orders").err(),
         Some(Failure::Cancelled)
     );
+}
+
+/// Programs write such queries; on an ordinary thread's stack the planner would overflow.
+#[test]
+fn a_deeply_nested_query_is_planned_or_refused_but_survived() {
+    let sum = vec!["id"; 300].join(" + ");
+    assert_eq!(
+        orders()
+            .sql(&format!("select {sum} as x from data.orders"))
+            .unwrap()
+            .rows(),
+        ["300", "600", "900"]
+    );
+    let nested = format!(
+        "select {}id{} as x from data.orders",
+        "(".repeat(5000),
+        ")".repeat(5000)
+    );
+    assert_eq!(orders().sql_error(&nested).code, "sql::syntax");
+}
+
+#[test]
+fn a_folder_may_have_any_name() {
+    let mut bench = orders();
+    let input = bench.inputs.get_mut("data:orders").unwrap();
+    let odd = input.path.with_file_name("50% [of] what? *é");
+    std::fs::rename(&input.path, &odd).unwrap();
+    input.path = odd;
+    assert_eq!(
+        bench
+            .sql("select count(*) as n from data.orders")
+            .unwrap()
+            .rows(),
+        ["3"]
+    );
+}
+
+#[test]
+fn an_empty_result_is_a_table() {
+    let ran = orders()
+        .sql("select id, null as x from data.orders where false")
+        .unwrap();
+    assert_eq!(ran.columns(), ["id Int64", "x Utf8"]);
+    assert_eq!(ran.table().rows, 0);
+}
+
+#[test]
+fn lists_and_structs_order_rows_and_round_trip() {
+    let bench = orders();
+    let ran = bench
+        .sql("select array_agg(amount order by id) as l from data.orders group by user_id")
+        .unwrap();
+    assert_eq!(ran.rows(), ["[1.5]", "[2.0, 4.0]"]);
 }

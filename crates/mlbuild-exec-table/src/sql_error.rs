@@ -88,19 +88,27 @@ fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
                 "here",
             )
         }
+        root if is_array_syntax(&root.strip_backtrace()) => {
+            let diagnostic = Diagnostic::error(
+                "sql::unsupported",
+                "array literals and subscripts are not supported",
+            )
+            .help("make arrays with `array_agg(x order by y)`, open them with `unnest(x)`");
+            point(diagnostic, source, span, "here")
+        }
         root => {
             let root_message = clean(&root.strip_backtrace());
             let span = span.or_else(|| quoted(&root_message).and_then(|name| token(source, name)));
             let message = error
                 .diagnostic()
                 .map_or(root_message, |diagnostic| clean(&diagnostic.message));
-            let mut diagnostic = Diagnostic::error("sql::invalid", message.replace('\'', "`"));
+            let mut diagnostic = Diagnostic::error("sql::invalid", backticks(&message));
             if let Some(given) = error.diagnostic() {
                 let helps = given.helps.iter().map(|help| &help.message);
                 let notes = given.notes.iter().map(|note| &note.message);
                 let lines: Vec<_> = helps
                     .chain(notes)
-                    .map(|line| clean(line).replace('\'', "`"))
+                    .map(|line| backticks(&clean(line)))
                     .collect();
                 if !lines.is_empty() {
                     diagnostic = diagnostic.help(lines.join("; "));
@@ -109,6 +117,25 @@ fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
             point(diagnostic, source, span, "here")
         }
     }
+}
+
+/// Names in backticks instead of quotes; an apostrophe stays.
+fn backticks(message: &str) -> String {
+    let chars: Vec<char> = message.chars().collect();
+    let letter = |at: Option<usize>| {
+        at.and_then(|at| chars.get(at))
+            .is_some_and(|c| c.is_alphanumeric())
+    };
+    let quote = |(at, c): (usize, &char)| match c {
+        '\'' if !(letter(at.checked_sub(1)) && letter(Some(at + 1))) => '`',
+        other => *other,
+    };
+    chars.iter().enumerate().map(quote).collect()
+}
+
+/// What DataFusion says of array syntax that was left out of this build, its internals included.
+fn is_array_syntax(message: &str) -> bool {
+    message.contains("nested_expressions") || message.contains("RawFieldAccessExpr")
 }
 
 fn point(

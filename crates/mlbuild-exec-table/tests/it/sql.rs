@@ -253,10 +253,14 @@ fn an_empty_result_is_a_table() {
 }
 
 #[test]
-fn lists_and_structs_order_rows_and_round_trip() {
+fn lists_order_rows_and_open_again() {
     let bench = orders();
     let ran = bench
         .sql("select array_agg(amount order by id) as l from data.orders group by user_id")
         .unwrap();
     assert_eq!(ran.rows(), ["[1.5]", "[2.0, 4.0]"]);
+    let ran = bench
+        .sql("select unnest(l) as a from (select array_agg(amount) as l from data.orders) as t")
+        .unwrap();
+    assert_eq!(ran.rows(), ["1.5", "2.0", "4.0"]);
 }

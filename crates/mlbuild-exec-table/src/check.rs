@@ -4,11 +4,11 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::Column;
 use datafusion::common::ScalarValue;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::prelude::SessionContext;
-use datafusion::common::Column;
 use futures::StreamExt;
 use mlbuild_action::{Check, CheckRule, Diagnostic, Failure, Output, Request, RowsBound, Value};
 
@@ -31,12 +31,21 @@ pub(crate) async fn check(request: &Request<'_>, check: &Check) -> Result<Output
         CheckRule::Rows(bound) => rows_bound(request, *bound),
         CheckRule::Sql(sql) => {
             let plan = query::plan(&context, sql, &tables).await?;
-            violations(request, &context, order::canonical(plan, &[]).map_err(|e| failure::run_time(&e))?).await?
+            violations(
+                request,
+                &context,
+                order::canonical(plan, &[]).map_err(|e| failure::run_time(&e))?,
+            )
+            .await?
         }
         rule => {
             let table = tables.iter().find(|table| table.label == "table");
             let table = table.expect("the engine supplies the input `table`");
-            let audit = Audit { context: &context, table: "table", schema: &table.schema };
+            let audit = Audit {
+                context: &context,
+                table: "table",
+                schema: &table.schema,
+            };
             let plan = audit.plan(rule).await?;
             violations(request, &context, plan).await?
         }
@@ -46,9 +55,14 @@ pub(crate) async fn check(request: &Request<'_>, check: &Check) -> Result<Output
         Some(Violations { what, lines }) => {
             let message = format!("check `{}` does not hold: {what}", check.name);
             match check.warn_only {
-                false => Err(Failure::Rejected(Diagnostic::error("check::failed", message).detail(lines))),
+                false => Err(Failure::Rejected(
+                    Diagnostic::error("check::failed", message).detail(lines),
+                )),
                 true => {
-                    let lines = lines.iter().map(|line| format!("\n  {line}")).collect::<String>();
+                    let lines = lines
+                        .iter()
+                        .map(|line| format!("\n  {line}"))
+                        .collect::<String>();
                     Ok(Output {
                         warnings: vec![message + &lines],
                         ..Output::default()
@@ -69,19 +83,31 @@ pub(crate) async fn key(request: &Request<'_>, file: &Path, key: &[String]) -> R
     }
     let context = session::open(request, Joins::Merge)?;
     let schema = session::register(&context, "table", file).await?;
-    let audit = Audit { context: &context, table: "table", schema: &schema };
+    let audit = Audit {
+        context: &context,
+        table: "table",
+        schema: &schema,
+    };
     for column in key {
         let plan = audit.plan(&CheckRule::NotNull(column.clone())).await?;
         if let Some(Violations { what, lines }) = violations(request, &context, plan).await? {
             let message = format!("key column `{column}` is null in {what}");
-            return Err(Failure::Rejected(Diagnostic::error("table::null-key", message).detail(lines)));
+            return Err(Failure::Rejected(
+                Diagnostic::error("table::null-key", message).detail(lines),
+            ));
         }
     }
     let plan = audit.plan(&CheckRule::Unique(key.to_vec())).await?;
     if let Some(Violations { what, lines }) = violations(request, &context, plan).await? {
-        let names = key.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let names = key
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
         let message = format!("the key {names} is not unique: {what} of it occur more than once");
-        return Err(Failure::Rejected(Diagnostic::error("table::duplicate-key", message).detail(lines)));
+        return Err(Failure::Rejected(
+            Diagnostic::error("table::duplicate-key", message).detail(lines),
+        ));
     }
     Ok(())
 }
@@ -95,9 +121,18 @@ struct Violations {
 }
 
 fn rows_bound(request: &Request<'_>, bound: RowsBound) -> Option<Violations> {
-    let rows = request.input("table").table.as_ref().map_or(0, |table| table.rows);
+    let rows = request
+        .input("table")
+        .table
+        .as_ref()
+        .map_or(0, |table| table.rows);
     (!bound.comparison.holds(rows, bound.rows)).then(|| Violations {
-        what: format!("{} where {} {} are expected", counted(rows, "row"), bound.comparison.as_str(), bound.rows),
+        what: format!(
+            "{} where {} {} are expected",
+            counted(rows, "row"),
+            bound.comparison.as_str(),
+            bound.rows
+        ),
         lines: Vec::new(),
     })
 }
@@ -112,7 +147,11 @@ struct Audit<'a> {
 impl Audit<'_> {
     /// The query for the rows that violate `rule`, in a fixed order.
     async fn plan(&self, rule: &CheckRule) -> Result<LogicalPlan, Failure> {
-        let frame = self.context.table(self.table).await.map_err(|e| failure::run_time(&e))?;
+        let frame = self
+            .context
+            .table(self.table)
+            .await
+            .map_err(|e| failure::run_time(&e))?;
         let scan = LogicalPlanBuilder::from(frame.into_unoptimized_plan());
         let plan = match rule {
             CheckRule::NotNull(column) => scan.filter(self.column(column)?.is_null()),
@@ -123,20 +162,34 @@ impl Audit<'_> {
             }
             CheckRule::Range(name, min, max) => {
                 let column = self.column(name)?;
-                let min = self.literals(name, min)?.into_iter().map(|min| column.clone().lt(min));
-                let max = self.literals(name, max)?.into_iter().map(|max| column.clone().gt(max));
+                let min = self
+                    .literals(name, min)?
+                    .into_iter()
+                    .map(|min| column.clone().lt(min));
+                let max = self
+                    .literals(name, max)?
+                    .into_iter()
+                    .map(|max| column.clone().gt(max));
                 // Without bounds nothing is out of them.
-                scan.filter(min.chain(max).reduce(Expr::or).unwrap_or_else(|| lit(false)))
+                scan.filter(
+                    min.chain(max)
+                        .reduce(Expr::or)
+                        .unwrap_or_else(|| lit(false)),
+                )
             }
             CheckRule::Unique(columns) => {
-                let columns: Result<Vec<_>, _> = columns.iter().map(|name| self.column(name)).collect();
+                let columns: Result<Vec<_>, _> =
+                    columns.iter().map(|name| self.column(name)).collect();
                 scan.aggregate(columns?, [count(lit(1)).alias("rows")])
-                    .and_then(|groups| groups.filter(Expr::Column(Column::from_name("rows")).gt(lit(1))))
+                    .and_then(|groups| {
+                        groups.filter(Expr::Column(Column::from_name("rows")).gt(lit(1)))
+                    })
             }
             CheckRule::Rows(_) | CheckRule::Sql(_) => unreachable!("asked elsewhere"),
         };
         let plan = plan.and_then(LogicalPlanBuilder::build);
-        plan.and_then(|plan| order::canonical(plan, &[])).map_err(|error| failure::run_time(&error))
+        plan.and_then(|plan| order::canonical(plan, &[]))
+            .map_err(|error| failure::run_time(&error))
     }
 
     fn column(&self, name: &str) -> Result<Expr, Failure> {
@@ -144,7 +197,8 @@ impl Audit<'_> {
             Ok(_) => Ok(Expr::Column(Column::from_name(name))),
             Err(_) => {
                 let fields = self.schema.fields().iter();
-                let names = fields.map(|f| format!("{} ({})", f.name(), types::name(f.data_type())));
+                let names =
+                    fields.map(|f| format!("{} ({})", f.name(), types::name(f.data_type())));
                 Err(Failure::Invalid(
                     Diagnostic::error(
                         "check::unknown-column",
@@ -162,7 +216,11 @@ impl Audit<'_> {
         column: &str,
         values: impl IntoIterator<Item = &'v Value>,
     ) -> Result<Vec<Expr>, Failure> {
-        let data_type = self.schema.field_with_name(column).expect("`column` found it").data_type();
+        let data_type = self
+            .schema
+            .field_with_name(column)
+            .expect("`column` found it")
+            .data_type();
         let literal = |value: &Value| {
             let scalar = match value {
                 Value::Int(value) => ScalarValue::from(*value),
@@ -176,12 +234,18 @@ impl Audit<'_> {
                 true => Ok(scalar),
                 false => scalar.cast_to(data_type),
             };
-            fits.ok().filter(|scalar| !scalar.is_null()).map(lit_scalar).ok_or_else(|| {
-                failure::invalid(
-                    "check::value",
-                    format!("{value} is not a value of column `{column}`, which has type {}", types::name(data_type)),
-                )
-            })
+            fits.ok()
+                .filter(|scalar| !scalar.is_null())
+                .map(lit_scalar)
+                .ok_or_else(|| {
+                    failure::invalid(
+                        "check::value",
+                        format!(
+                            "{value} is not a value of column `{column}`, which has type {}",
+                            types::name(data_type)
+                        ),
+                    )
+                })
         };
         values.into_iter().map(literal).collect()
     }

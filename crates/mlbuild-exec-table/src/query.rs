@@ -115,7 +115,11 @@ pub(crate) async fn plan(
     sql: &Sql,
     tables: &[InputTable],
 ) -> Result<LogicalPlan, Failure> {
-    let source = Source { sql, tables };
+    let mut source = Source {
+        sql,
+        tables,
+        aliases: BTreeMap::new(),
+    };
     let state = context.state();
     let dialect = state.config().options().sql_parser.dialect;
     let mut statement = state
@@ -127,6 +131,7 @@ pub(crate) async fn plan(
     if !matches!(**query, ast::Statement::Query(_)) {
         return Err(not_a_query(sql));
     }
+    source.aliases = aliases(query);
     fill_in(query, &sql.params).map_err(|name| missing_parameter(sql, &name))?;
     let plan = Box::pin(state.statement_to_plan(statement))
         .await
@@ -144,16 +149,22 @@ pub(crate) async fn plan(
 
 fn not_a_query(sql: &Sql) -> Failure {
     Failure::Invalid(
-        Diagnostic::error("sql::not-a-query", "this statement is not a query")
-            .at(&sql.file, 0..sql.text.len().min(1), "only `select` builds a table"),
+        Diagnostic::error("sql::not-a-query", "this statement is not a query").at(
+            &sql.file,
+            0..sql.text.len().min(1),
+            "only `select` builds a table",
+        ),
     )
 }
 
 fn missing_parameter(sql: &Sql, name: &str) -> Failure {
     let at = sql.text.find(name).map_or(0..0, |at| at..at + name.len());
     Failure::Invalid(
-        Diagnostic::error("sql::missing-parameter", format!("parameter `{name}` has no value"))
-            .at(&sql.file, at, "used here"),
+        Diagnostic::error(
+            "sql::missing-parameter",
+            format!("parameter `{name}` has no value"),
+        )
+        .at(&sql.file, at, "used here"),
     )
 }
 
@@ -181,6 +192,29 @@ fn fill_in(query: &mut ast::Statement, params: &BTreeMap<String, Value>) -> Resu
         ControlFlow::Break(name) => Err(name),
         ControlFlow::Continue(()) => Ok(()),
     }
+}
+
+/// The tables that the query gives another name: alias to name.
+fn aliases(query: &ast::Statement) -> BTreeMap<String, String> {
+    struct Aliases(BTreeMap<String, String>);
+    impl ast::Visitor for Aliases {
+        type Break = ();
+
+        fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<()> {
+            if let ast::TableFactor::Table {
+                name,
+                alias: Some(alias),
+                ..
+            } = factor
+            {
+                self.0.insert(alias.name.value.clone(), name.to_string());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut aliases = Aliases(BTreeMap::new());
+    let _ = ast::Visit::visit(query, &mut aliases);
+    aliases.0
 }
 
 fn literal(value: &Value) -> ast::Expr {
@@ -237,7 +271,12 @@ fn nondeterministic(plan: &LogicalPlan) -> Option<String> {
 }
 
 fn require_column(plan: &LogicalPlan, name: &str) -> Result<(), Failure> {
-    let names: Vec<&str> = plan.schema().fields().iter().map(|f| f.name().as_str()).collect();
+    let names: Vec<&str> = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().as_str())
+        .collect();
     match names.contains(&name) {
         true => Ok(()),
         false => Err(Failure::Invalid(
@@ -245,7 +284,10 @@ fn require_column(plan: &LogicalPlan, name: &str) -> Result<(), Failure> {
                 "table::unknown-key-column",
                 format!("the key names column `{name}`, which the query does not yield"),
             )
-            .help(sql_error::candidates(name, names.iter().map(|n| (*n).to_owned()))),
+            .help(sql_error::candidates(
+                name,
+                names.iter().map(|n| (*n).to_owned()),
+            )),
         )),
     }
 }

@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_failure() {
-        let result = run(&Cancel::new(), async || -> Result<(), Failure> { panic!("on {}", "purpose") });
+        let result = run(&Cancel::new(), async || -> Result<(), Failure> {
+            panic!("on {}", "purpose")
+        });
         let Err(Failure::Failed(diagnostic)) = result else {
             panic!("{result:?}")
         };

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
-use datafusion::common::TableReference;
 use mlbuild_action::{Failure, Request};
 
 use crate::failure;
@@ -32,7 +32,9 @@ pub(crate) enum Joins {
 
 /// A session with the request's memory and scratch folder, and no tables.
 pub(crate) fn open(request: &Request<'_>, joins: Joins) -> Result<SessionContext, Failure> {
-    let memory = usize::try_from(request.memory_bytes).unwrap_or(usize::MAX).max(1 << 20);
+    let memory = usize::try_from(request.memory_bytes)
+        .unwrap_or(usize::MAX)
+        .max(1 << 20);
     let mut config = SessionConfig::new()
         .with_target_partitions(1)
         .with_batch_size(BATCH_ROWS)
@@ -47,7 +49,9 @@ pub(crate) fn open(request: &Request<'_>, joins: Joins) -> Result<SessionContext
     options.optimizer.prefer_hash_join = joins == Joins::Hash;
 
     let disk = DiskManagerBuilder::default()
-        .with_mode(DiskManagerMode::Directories(vec![request.scratch.to_owned()]))
+        .with_mode(DiskManagerMode::Directories(vec![
+            request.scratch.to_owned(),
+        ]))
         .with_max_temp_directory_size(u64::MAX);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
@@ -103,13 +107,28 @@ pub(crate) async fn register(
         catalog.register_schema(schema, empty).map_err(run_time)?;
     }
     let reference = TableReference::partial(schema, table);
-    let path = file
-        .to_str()
-        .ok_or_else(|| failure::environment("cannot read a table", &"its path is not UTF-8"))?;
+    let path = file_url(file)?;
     context
         .register_parquet(reference.clone(), path, ParquetReadOptions::default())
         .await
         .map_err(run_time)?;
     let provider = context.table_provider(reference).await.map_err(run_time)?;
     Ok(Arc::new(Schema::clone(&provider.schema())))
+}
+
+/// A path as a URL, so that DataFusion takes no character of it for a wildcard.
+fn file_url(file: &Path) -> Result<String, Failure> {
+    let path = file
+        .to_str()
+        .ok_or_else(|| failure::environment("cannot read a table", &"its path is not UTF-8"))?;
+    let mut url = "file://".to_owned();
+    for byte in path.bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                url.push(char::from(byte));
+            }
+            _ => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(url)
 }

@@ -37,18 +37,31 @@ pub(crate) fn rows(batches: &[RecordBatch], limit: usize) -> Result<Vec<String>,
     let Some(first) = batches.first() else {
         return Ok(Vec::new());
     };
-    let header = first.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let header = first
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     let mut lines: Vec<Vec<String>> = vec![header];
     let options = FormatOptions::default().with_null("null");
     for batch in batches {
-        let columns: Result<Vec<_>, _> =
-            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect();
+        let columns: Result<Vec<_>, _> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect();
         let columns = columns?;
         for row in 0..batch.num_rows() {
             if lines.len() > limit {
                 break;
             }
-            lines.push(columns.iter().map(|column| cut(&column.value(row).to_string())).collect());
+            lines.push(
+                columns
+                    .iter()
+                    .map(|column| cut(&column.value(row).to_string()))
+                    .collect(),
+            );
         }
     }
     Ok(align(&lines))
@@ -65,10 +78,19 @@ fn cut(value: &str) -> String {
 
 fn align(lines: &[Vec<String>]) -> Vec<String> {
     let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        lines
+            .iter()
+            .map(|line| line[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<_> = (0..columns).map(width).collect();
     let line = |values: &Vec<String>| {
-        let padded = values.iter().zip(&widths).map(|(value, width)| format!("{value:<width$}"));
+        let padded = values
+            .iter()
+            .zip(&widths)
+            .map(|(value, width)| format!("{value:<width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     lines.iter().map(line).collect()

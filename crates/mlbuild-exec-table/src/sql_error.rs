@@ -1,5 +1,7 @@
 //! DataFusion's complaints about a query as diagnostics that point into its text.
 
+use std::collections::BTreeMap;
+
 use datafusion::common::{Column, SchemaError, Span};
 use datafusion::error::DataFusionError;
 use mlbuild_action::{Diagnostic, Failure, Sql};
@@ -12,13 +14,17 @@ use crate::types;
 pub(crate) struct Source<'a> {
     pub(crate) sql: &'a Sql,
     pub(crate) tables: &'a [InputTable],
+    /// What `as` calls tables: alias to name, as the query writes both.
+    pub(crate) aliases: BTreeMap<String, String>,
 }
 
 /// The user's mistake that keeps a query from being planned.
 pub(crate) fn invalid(error: &DataFusionError, source: &Source<'_>) -> Failure {
     let mut errors = error.iter();
     let first = errors.next().unwrap_or(error);
-    let others = errors.map(|error| clean(&error.strip_backtrace())).collect::<Vec<_>>();
+    let others = errors
+        .map(|error| clean(&error.strip_backtrace()))
+        .collect::<Vec<_>>();
     Failure::Invalid(diagnose(first, source).detail(others))
 }
 
@@ -29,7 +35,12 @@ pub(crate) fn nondeterministic(function: &str, source: &Source<'_>) -> Failure {
         format!("`{function}()` gives another value in every run"),
     )
     .help("make it a parameter of the target: `$name` in the query, `params` in the manifest");
-    Failure::Invalid(point(diagnostic, source, token(source, function), "changes from run to run"))
+    Failure::Invalid(point(
+        diagnostic,
+        source,
+        token(source, function),
+        "changes from run to run",
+    ))
 }
 
 fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
@@ -37,9 +48,17 @@ fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
     let span = span.and_then(|span| range(&source.sql.text, span));
     match error.find_root() {
         DataFusionError::SchemaError(schema_error, _) => match &**schema_error {
-            SchemaError::FieldNotFound { field, valid_fields } => {
+            SchemaError::FieldNotFound {
+                field,
+                valid_fields,
+            } => {
                 let span = span.or_else(|| token(source, &field.name));
-                point(unknown_column(field, valid_fields, source), source, span, "no such column")
+                point(
+                    unknown_column(field, valid_fields, source),
+                    source,
+                    span,
+                    "no such column",
+                )
             }
             SchemaError::AmbiguousReference { field } => {
                 let span = span.or_else(|| token(source, &field.name));
@@ -62,7 +81,20 @@ fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
             let (message, at) = split_location(&message);
             let at = at.and_then(|(line, column)| offset(&source.sql.text, line, column));
             let span = at.map(|at| at..at + token_len(&source.sql.text[at..]));
-            point(Diagnostic::error("sql::syntax", clean(message)), source, span, "here")
+            point(
+                Diagnostic::error("sql::syntax", clean(message)),
+                source,
+                span,
+                "here",
+            )
+        }
+        root if is_array_syntax(&root.strip_backtrace()) => {
+            let diagnostic = Diagnostic::error(
+                "sql::unsupported",
+                "array literals and subscripts are not supported",
+            )
+            .help("make arrays with `array_agg(x order by y)`, open them with `unnest(x)`");
+            point(diagnostic, source, span, "here")
         }
         root => {
             let root_message = clean(&root.strip_backtrace());
@@ -70,11 +102,14 @@ fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
             let message = error
                 .diagnostic()
                 .map_or(root_message, |diagnostic| clean(&diagnostic.message));
-            let mut diagnostic = Diagnostic::error("sql::invalid", message.replace('\'', "`"));
+            let mut diagnostic = Diagnostic::error("sql::invalid", backticks(&message));
             if let Some(given) = error.diagnostic() {
                 let helps = given.helps.iter().map(|help| &help.message);
                 let notes = given.notes.iter().map(|note| &note.message);
-                let lines: Vec<_> = helps.chain(notes).map(|line| clean(line).replace('\'', "`")).collect();
+                let lines: Vec<_> = helps
+                    .chain(notes)
+                    .map(|line| backticks(&clean(line)))
+                    .collect();
                 if !lines.is_empty() {
                     diagnostic = diagnostic.help(lines.join("; "));
                 }
@@ -82,6 +117,25 @@ fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
             point(diagnostic, source, span, "here")
         }
     }
+}
+
+/// Names in backticks instead of quotes; an apostrophe stays.
+fn backticks(message: &str) -> String {
+    let chars: Vec<char> = message.chars().collect();
+    let letter = |at: Option<usize>| {
+        at.and_then(|at| chars.get(at))
+            .is_some_and(|c| c.is_alphanumeric())
+    };
+    let quote = |(at, c): (usize, &char)| match c {
+        '\'' if !(letter(at.checked_sub(1)) && letter(Some(at + 1))) => '`',
+        other => *other,
+    };
+    chars.iter().enumerate().map(quote).collect()
+}
+
+/// What DataFusion says of array syntax that was left out of this build, its internals included.
+fn is_array_syntax(message: &str) -> bool {
+    message.contains("nested_expressions") || message.contains("RawFieldAccessExpr")
 }
 
 fn point(
@@ -102,26 +156,37 @@ fn unknown_column(field: &Column, valid: &[Column], source: &Source<'_>) -> Diag
         .iter()
         .filter(|column| match &field.relation {
             None => true,
-            Some(relation) => column.relation.as_ref().is_some_and(|r| r.resolved_eq(relation)),
+            Some(relation) => column
+                .relation
+                .as_ref()
+                .is_some_and(|r| r.resolved_eq(relation)),
         })
         .collect();
-    let candidates_of = if here.is_empty() { valid.iter().collect() } else { here };
+    let candidates_of = if here.is_empty() {
+        valid.iter().collect()
+    } else {
+        here
+    };
     let table = relation.or_else(|| only_relation(&candidates_of));
     let message = match &table {
         Some(table) => format!("no column `{}` in `{}`", field.name, label(table, source)),
         None => format!("no column `{}`", field.name),
     };
-    let names = candidates_of.iter().map(|column| match type_of(column, source) {
-        Some(data_type) => format!("{} ({data_type})", column.name),
-        None => column.name.clone(),
-    });
+    let names = candidates_of
+        .iter()
+        .map(|column| match type_of(column, source) {
+            Some(data_type) => format!("{} ({data_type})", column.name),
+            None => column.name.clone(),
+        });
     Diagnostic::error("sql::unknown-column", message).help(candidates(&field.name, names))
 }
 
 /// The one relation that all of these columns are of.
 fn only_relation(columns: &[&Column]) -> Option<String> {
     let first = columns.first()?.relation.as_ref()?;
-    let same = columns.iter().all(|column| column.relation.as_ref() == Some(first));
+    let same = columns
+        .iter()
+        .all(|column| column.relation.as_ref() == Some(first));
     same.then(|| first.to_string())
 }
 
@@ -131,17 +196,16 @@ fn label(relation: &str, source: &Source<'_>) -> String {
 }
 
 fn table_of<'a>(relation: &str, source: &'a Source<'_>) -> Option<&'a InputTable> {
-    let wanted = relation.replace('.', ":");
+    let name = source
+        .aliases
+        .get(relation)
+        .map_or(relation, String::as_str);
+    let wanted = name.replace('.', ":");
     source.tables.iter().find(|table| table.label == wanted)
 }
 
 fn type_of(column: &Column, source: &Source<'_>) -> Option<String> {
-    let table = match &column.relation {
-        Some(relation) => table_of(&relation.to_string(), source)
-            // An alias: with a single table there is no doubt which it stands for.
-            .or_else(|| (source.tables.len() == 1).then(|| &source.tables[0]))?,
-        None => return None,
-    };
+    let table = table_of(&column.relation.as_ref()?.to_string(), source)?;
     let field = table.schema.field_with_name(&column.name).ok()?;
     Some(types::name(field.data_type()))
 }
@@ -157,7 +221,12 @@ pub(crate) fn candidates(wanted: &str, names: impl Iterator<Item = String>) -> S
     };
     let nearest = names
         .iter()
-        .map(|name| (distance(&wanted.to_lowercase(), &bare(name).to_lowercase()), name))
+        .map(|name| {
+            (
+                distance(&wanted.to_lowercase(), &bare(name).to_lowercase()),
+                name,
+            )
+        })
         .filter(|(distance, _)| *distance <= 1 + wanted.chars().count() / 3)
         .min();
     let others = |names: Vec<&String>| names.into_iter().map(quote).collect::<Vec<_>>().join(", ");
@@ -166,7 +235,11 @@ pub(crate) fn candidates(wanted: &str, names: impl Iterator<Item = String>) -> S
             let rest: Vec<_> = names.iter().filter(|name| *name != nearest).collect();
             match rest.is_empty() {
                 true => format!("did you mean {}?", quote(nearest)),
-                false => format!("did you mean {}? there are also {}", quote(nearest), others(rest)),
+                false => format!(
+                    "did you mean {}? there are also {}",
+                    quote(nearest),
+                    others(rest)
+                ),
             }
         }
         None => format!("there are {}", others(names.iter().collect())),
@@ -197,7 +270,9 @@ fn token(source: &Source<'_>, name: &str) -> Option<std::ops::Range<usize>> {
     text.match_indices(&name)
         .map(|(at, _)| at..at + name.len())
         .find(|at| {
-            !text[..at.start].ends_with(word) && !text[at.end..].starts_with(word) && !name.is_empty()
+            !text[..at.start].ends_with(word)
+                && !text[at.end..].starts_with(word)
+                && !name.is_empty()
         })
 }
 
@@ -222,12 +297,18 @@ fn offset(text: &str, line: u64, column: u64) -> Option<usize> {
         1 => 0,
         _ => {
             let breaks = text.match_indices('\n');
-            breaks.map(|(at, _)| at + 1).nth(usize::try_from(line).ok()? - 2)?
+            breaks
+                .map(|(at, _)| at + 1)
+                .nth(usize::try_from(line).ok()? - 2)?
         }
     };
     let column = usize::try_from(column.checked_sub(1)?).ok()?;
     let line = &text[line_start..];
-    let within = line.char_indices().map(|(at, _)| at).nth(column).unwrap_or(line.len());
+    let within = line
+        .char_indices()
+        .map(|(at, _)| at)
+        .nth(column)
+        .unwrap_or(line.len());
     Some(line_start + within)
 }
 
@@ -246,6 +327,8 @@ fn split_location(message: &str) -> (&str, Option<(u64, u64)>) {
 }
 
 fn token_len(text: &str) -> usize {
-    let word = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let word = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
     word.max(text.chars().next().map_or(0, char::len_utf8))
 }

@@ -103,7 +103,13 @@ pub(crate) fn name(data_type: &DataType) -> String {
             let fields: Vec<_> = fields
                 .iter()
                 // Quoted as in JSON, so that no two structs print alike.
-                .map(|f| format!("{}: {}", serde_json::Value::from(f.name().as_str()), name(f.data_type())))
+                .map(|f| {
+                    format!(
+                        "{}: {}",
+                        serde_json::Value::from(f.name().as_str()),
+                        name(f.data_type())
+                    )
+                })
                 .collect();
             format!("Struct({})", fields.join(", "))
         }
@@ -184,5 +190,81 @@ fn has_floats(data_type: &DataType) -> bool {
         DataType::List(item) => has_floats(item.data_type()),
         DataType::Struct(fields) => fields.iter().any(|f| has_floats(f.data_type())),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::new_null_array;
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::arrow::arrow_writer::ArrowWriterOptions;
+
+    use super::*;
+
+    /// What makes a type canonical: Parquet without an Arrow schema gives it back.
+    #[test]
+    fn canonical_types_survive_plain_parquet() {
+        use DataType as T;
+        let item = |data_type| Arc::new(Field::new("x", data_type, false));
+        let ns = TimeUnit::Nanosecond;
+        for data_type in [
+            T::Boolean,
+            T::Int8,
+            T::UInt16,
+            T::UInt64,
+            T::Float16,
+            T::Float64,
+            T::Null,
+            T::Utf8View,
+            T::LargeBinary,
+            T::FixedSizeBinary(4),
+            T::Date64,
+            T::Timestamp(TimeUnit::Second, None),
+            T::Timestamp(ns, Some("Europe/Berlin".into())),
+            T::Time32(TimeUnit::Second),
+            T::Time64(ns),
+            T::Decimal32(5, 2),
+            T::Decimal128(20, 2),
+            T::Decimal256(20, 2),
+            T::Decimal256(50, 2),
+            T::Dictionary(Box::new(T::Int8), Box::new(T::LargeUtf8)),
+            T::LargeList(item(T::Utf8View)),
+            T::FixedSizeList(item(T::Struct(vec![item(T::Int64)].into())), 2),
+        ] {
+            let stored = canonical(&data_type).unwrap();
+            assert_eq!(canonical(&stored).as_ref(), Ok(&stored));
+            let schema = Arc::new(Schema::new(vec![Field::new("c", stored.clone(), true)]));
+            let values = array(&new_null_array(&data_type, 2), &stored).unwrap();
+            let rows = RecordBatch::try_new(schema.clone(), vec![values]).unwrap();
+            let options = ArrowWriterOptions::new().with_skip_arrow_metadata(true);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("t.parquet");
+            let file = std::fs::File::create(&path).unwrap();
+            let mut writer = ArrowWriter::try_new_with_options(file, schema, options).unwrap();
+            writer.write(&rows).unwrap();
+            writer.close().unwrap();
+            let reader =
+                ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap())
+                    .unwrap();
+            assert_eq!(reader.schema().field(0).data_type(), &stored, "{data_type}");
+        }
+        assert!(canonical(&T::Duration(ns)).is_err());
+    }
+
+    #[test]
+    fn every_nan_is_the_same() {
+        let negative = f64::from_bits(0xfff8_0000_0000_0001);
+        let floats: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![negative, -0.0]));
+        let one = array(&floats, &DataType::Float64).unwrap();
+        let bits: Vec<u64> = one
+            .as_primitive::<Float64Type>()
+            .values()
+            .iter()
+            .map(|v| v.to_bits())
+            .collect();
+        assert_eq!(bits, [f64::NAN.to_bits(), (-0.0_f64).to_bits()]);
     }
 }

@@ -83,7 +83,9 @@ impl<'a> TableWriter<'a> {
             for (digest, column) in self.digests.iter_mut().zip(batch.columns()) {
                 digest.update(column).map_err(failure::arrow)?;
             }
-            self.file.write(&batch).map_err(|error| failure::run_time(&error.into()))?;
+            self.file
+                .write(&batch)
+                .map_err(|error| failure::run_time(&error.into()))?;
             self.rows += batch.num_rows() as u64;
             (self.request.progress)(Progress::Rows { rows: self.rows });
         }
@@ -95,9 +97,13 @@ impl<'a> TableWriter<'a> {
     /// # Errors
     /// A full disk.
     pub(crate) fn finish(mut self, key: &[String]) -> Result<Table, Failure> {
-        self.batches.finish_buffered_batch().map_err(failure::arrow)?;
+        self.batches
+            .finish_buffered_batch()
+            .map_err(failure::arrow)?;
         self.write_completed()?;
-        self.file.close().map_err(|error| failure::run_time(&error.into()))?;
+        self.file
+            .close()
+            .map_err(|error| failure::run_time(&error.into()))?;
         let columns = self.schema.fields().iter().zip(&self.digests);
         Ok(Table {
             rows: self.rows,
@@ -138,7 +144,10 @@ fn properties() -> WriterProperties {
 
 fn check_names(schema: &Schema) -> Result<(), Failure> {
     if schema.fields().is_empty() {
-        return Err(failure::invalid("table::no-columns", "the table has no columns"));
+        return Err(failure::invalid(
+            "table::no-columns",
+            "the table has no columns",
+        ));
     }
     let mut seen = std::collections::BTreeSet::new();
     for (i, field) in schema.fields().iter().enumerate() {

@@ -48,7 +48,9 @@ pub(super) fn open<'a>(
         let data_type = types.get(name).cloned().unwrap_or_else(|| seen.data_type());
         Field::new(name, data_type, true)
     };
-    let schema = Arc::new(Schema::new(names.iter().zip(&seen).map(field).collect::<Vec<_>>()));
+    let schema = Arc::new(Schema::new(
+        names.iter().zip(&seen).map(field).collect::<Vec<_>>(),
+    ));
     require_columns(types.keys(), &schema, "`types` names", files)?;
     let batches = {
         let schema = schema.clone();
@@ -102,7 +104,11 @@ impl<'a> FileBatches<'a> {
     ) -> Result<Self, Failure> {
         let mut records = Records::open(file, delimiter)?;
         records.header()?;
-        let columns = schema.fields().iter().map(|f| ColumnBuilder::new(f.data_type())).collect();
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|f| ColumnBuilder::new(f.data_type()))
+            .collect();
         Ok(Self {
             records,
             schema: schema.clone(),
@@ -125,7 +131,9 @@ impl<'a> FileBatches<'a> {
             return Ok(None);
         }
         let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
-        RecordBatch::try_new(self.schema.clone(), columns).map(Some).map_err(failure::arrow)
+        RecordBatch::try_new(self.schema.clone(), columns)
+            .map(Some)
+            .map_err(failure::arrow)
     }
 
     fn push(&mut self) -> Result<(), Failure> {
@@ -216,7 +224,9 @@ impl<'a> Records<'a> {
             return Err(failure::invalid("ingest::empty-file", message));
         }
         self.check_utf8()?;
-        let names: Vec<_> = (0..self.ends.len()).map(|i| self.field(i).0.to_owned()).collect();
+        let names: Vec<_> = (0..self.ends.len())
+            .map(|i| self.field(i).0.to_owned())
+            .collect();
         let mut known = BTreeSet::new();
         for (i, name) in names.iter().enumerate() {
             if name.is_empty() {
@@ -296,7 +306,10 @@ impl<'a> Records<'a> {
             };
             if chunk.is_empty() {
                 if state == State::Quoted {
-                    return Err(self.invalid("ingest::quote", "a quoted field is not closed before the file ends"));
+                    return Err(self.invalid(
+                        "ingest::quote",
+                        "a quoted field is not closed before the file ends",
+                    ));
                 }
                 if any {
                     self.ends.push((self.bytes.len(), quoted));
@@ -345,7 +358,9 @@ impl<'a> Records<'a> {
                         }
                     }
                     (State::Quote, b'\r') => State::Return,
-                    (State::FieldStart | State::Bare | State::Quote, _) if byte == self.delimiter => {
+                    (State::FieldStart | State::Bare | State::Quote, _)
+                        if byte == self.delimiter =>
+                    {
                         self.ends.push((self.bytes.len(), quoted));
                         quoted = false;
                         State::FieldStart

@@ -30,7 +30,10 @@ impl Seen {
     pub(super) fn of(text: &str) -> Self {
         let first = text.as_bytes().first().copied().unwrap_or_default();
         // Most texts start with a letter.
-        if !matches!(first, b'0'..=b'9' | b'-' | b'.' | b't' | b'T' | b'f' | b'F' | b'n' | b'N' | b'i' | b'I') {
+        if !matches!(
+            first,
+            b'0'..=b'9' | b'-' | b'.' | b't' | b'T' | b'f' | b'F' | b'n' | b'N' | b'i' | b'I'
+        ) {
             return Self::Text;
         }
         if value::int(text).is_some() {
@@ -85,7 +88,11 @@ mod tests {
 
     #[test]
     fn a_text_that_would_lose_something_stays_a_text() {
-        let seen = |texts: &[&str]| texts.iter().fold(Seen::Nothing, |seen, t| seen.or(Seen::of(t)));
+        let seen = |texts: &[&str]| {
+            texts
+                .iter()
+                .fold(Seen::Nothing, |seen, t| seen.or(Seen::of(t)))
+        };
         for (texts, expect) in [
             (&["1", "-2", "0"][..], Seen::Int),
             (&["1", "2.5", "1e3", ".5"], Seen::Float),
@@ -102,7 +109,10 @@ mod tests {
             (&["2024-02-29", "2024-02-29 10:00"], Seen::Timestamp),
             (&["2024-02-29T10:00:00.123456"], Seen::Timestamp),
             (&["2024-02-29T10:00:00.1234567"], Seen::Text),
-            (&["2024-02-29T10:00:00Z", "2024-02-29T10:00:00+02:00"], Seen::Instant),
+            (
+                &["2024-02-29T10:00:00Z", "2024-02-29T10:00:00+02:00"],
+                Seen::Instant,
+            ),
             (&["2024-02-29T10:00:00Z", "2024-02-29T10:00:00"], Seen::Text),
             (&[" 1"], Seen::Text),
             (&["-"], Seen::Text),

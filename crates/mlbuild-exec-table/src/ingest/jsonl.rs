@@ -1,7 +1,8 @@
 //! JSON lines: one object a line, its members the columns.
 //!
-//! Columns stand in the order in which members first occur; a member that a line lacks is null there. A value is
-//! `null`, a boolean, a number or a string; a string that is a date or a time is read as one if all of the column's are.
+//! The order of members says nothing, so columns stand in the order of their names. A member that a line lacks is null
+//! there, and one that a whole file lacks is null in it. A value is `null`, a boolean, a number or a string; a string
+//! that is a date or a time is read as one if all of the column's are.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::infer::Seen;
 use super::value::ColumnBuilder;
-use super::{Batches, DeclaredTypes, SourceFile, require_columns, same_columns};
+use super::{Batches, DeclaredTypes, SourceFile, require_columns};
 use crate::failure;
 use crate::session::BATCH_ROWS;
 
@@ -28,35 +29,27 @@ pub(super) fn open<'a>(
     files: &'a [SourceFile],
     types: &DeclaredTypes,
 ) -> Result<(SchemaRef, Batches<'a>), Failure> {
-    let mut columns = Columns::default();
-    for (i, file) in files.iter().enumerate() {
-        let mut of_file = Columns::default();
+    let mut columns = Columns::new();
+    for file in files {
         let mut lines = Lines::open(file)?;
+        let mut objects = 0_usize;
         while let Some(object) = lines.next()? {
-            of_file.see(&lines, &object)?;
-            if lines.line.is_multiple_of(BATCH_ROWS as u64) && cancel.is_cancelled() {
+            see(&mut columns, &lines, &object)?;
+            objects += 1;
+            if objects.is_multiple_of(BATCH_ROWS) && cancel.is_cancelled() {
                 return Err(Failure::Cancelled);
             }
         }
-        if of_file.names.is_empty() {
+        if objects == 0 {
             let message = format!("`{}` is empty: it has no object", file.name);
             return Err(failure::invalid("ingest::empty-file", message));
         }
-        match i {
-            0 => columns = of_file,
-            _ => {
-                same_columns((&files[0], &columns.names), (file, &of_file.names))?;
-                for (name, seen) in of_file.seen {
-                    columns.merge(&name, seen);
-                }
-            }
-        }
     }
-    let field = |name: &String| {
-        let inferred = || columns.seen.get(name).copied().unwrap_or_default().data_type();
-        Field::new(name, types.get(name).cloned().unwrap_or_else(inferred), true)
+    let field = |(name, seen): (&String, &Seen)| {
+        let data_type = types.get(name).cloned().unwrap_or_else(|| seen.data_type());
+        Field::new(name, data_type, true)
     };
-    let schema = Arc::new(Schema::new(columns.names.iter().map(field).collect::<Vec<_>>()));
+    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
     require_columns(types.keys(), &schema, "`types` names", files)?;
     let batches = {
         let schema = schema.clone();
@@ -70,32 +63,24 @@ pub(super) fn open<'a>(
     Ok((schema, Box::new(batches)))
 }
 
-/// The columns seen so far.
-#[derive(Default)]
-struct Columns {
-    /// In the order of their first occurrence.
-    names: Vec<String>,
-    seen: BTreeMap<String, Seen>,
-}
+/// The columns so far, by name.
+type Columns = BTreeMap<String, Seen>;
 
-impl Columns {
-    fn see(&mut self, lines: &Lines<'_>, object: &Map<String, Value>) -> Result<(), Failure> {
-        for (name, value) in object {
-            let seen = seen(value).ok_or_else(|| lines.nested(name))?;
-            self.merge(name, seen);
-        }
-        Ok(())
-    }
-
-    fn merge(&mut self, name: &str, seen: Seen) {
-        match self.seen.get_mut(name) {
+fn see(
+    columns: &mut Columns,
+    lines: &Lines<'_>,
+    object: &Map<String, Value>,
+) -> Result<(), Failure> {
+    for (name, value) in object {
+        let seen = seen(value).ok_or_else(|| lines.nested(name))?;
+        match columns.get_mut(name) {
             Some(so_far) => *so_far = so_far.or(seen),
             None => {
-                self.names.push(name.to_owned());
-                self.seen.insert(name.to_owned(), seen);
+                columns.insert(name.clone(), seen);
             }
         }
     }
+    Ok(())
 }
 
 /// What a value can be read as; `None` for arrays and objects.
@@ -126,7 +111,11 @@ struct FileBatches<'a> {
 
 impl<'a> FileBatches<'a> {
     fn open(file: &'a SourceFile, schema: &SchemaRef, cancel: &'a Cancel) -> Result<Self, Failure> {
-        let columns = schema.fields().iter().map(|f| ColumnBuilder::new(f.data_type())).collect();
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|f| ColumnBuilder::new(f.data_type()))
+            .collect();
         Ok(Self {
             lines: Lines::open(file)?,
             schema: schema.clone(),
@@ -153,8 +142,16 @@ impl<'a> FileBatches<'a> {
                     Some(other) => column.push(&other.to_string()),
                 };
                 if pushed.is_none() {
-                    let text = object.get(field.name()).map(ToString::to_string).unwrap_or_default();
-                    return Err(super::bad_value(self.lines.file, self.lines.line, field, &text));
+                    let text = object
+                        .get(field.name())
+                        .map(ToString::to_string)
+                        .unwrap_or_default();
+                    return Err(super::bad_value(
+                        self.lines.file,
+                        self.lines.line,
+                        field,
+                        &text,
+                    ));
                 }
             }
         }
@@ -165,7 +162,9 @@ impl<'a> FileBatches<'a> {
             return Ok(None);
         }
         let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
-        RecordBatch::try_new(self.schema.clone(), columns).map(Some).map_err(failure::arrow)
+        RecordBatch::try_new(self.schema.clone(), columns)
+            .map(Some)
+            .map_err(failure::arrow)
     }
 }
 
@@ -208,9 +207,12 @@ impl<'a> Lines<'a> {
     fn next(&mut self) -> Result<Option<Map<String, Value>>, Failure> {
         loop {
             self.bytes.clear();
-            let read = self.input.read_until(b'\n', &mut self.bytes).map_err(|error| {
-                failure::environment(&format!("cannot read `{}`", self.file.name), &error)
-            })?;
+            let read = self
+                .input
+                .read_until(b'\n', &mut self.bytes)
+                .map_err(|error| {
+                    failure::environment(&format!("cannot read `{}`", self.file.name), &error)
+                })?;
             if read == 0 {
                 return Ok(None);
             }
@@ -251,7 +253,9 @@ impl<'a> Lines<'a> {
         let Failure::Invalid(diagnostic) = self.invalid("ingest::json", &message) else {
             unreachable!("`invalid` makes nothing else")
         };
-        Failure::Invalid(diagnostic.help("members are null, booleans, numbers or strings; flatten the rest"))
+        Failure::Invalid(
+            diagnostic.help("members are null, booleans, numbers or strings; flatten the rest"),
+        )
     }
 
     fn invalid(&self, code: &'static str, message: &str) -> Failure {

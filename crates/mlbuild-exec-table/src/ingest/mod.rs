@@ -46,7 +46,10 @@ pub(crate) async fn ingest(request: &Request<'_>, ingest: &Ingest) -> Result<Out
         return Ok(Output::default());
     }
     if files.is_empty() {
-        return Err(failure::invalid("ingest::no-files", "the source has no files"));
+        return Err(failure::invalid(
+            "ingest::no-files",
+            "the source has no files",
+        ));
     }
     let types = declared_types(&ingest.types)?;
     let (schema, batches) = match ingest.format {
@@ -123,7 +126,9 @@ fn copy(request: &Request<'_>, files: &[SourceFile]) -> Result<(), Failure> {
         let folder = target.parent().unwrap_or(request.output);
         fs::create_dir_all(folder)
             .and_then(|()| fs::copy(&file.path, &target))
-            .map_err(|error| failure::environment(&format!("cannot copy `{}`", file.name), &error))?;
+            .map_err(|error| {
+                failure::environment(&format!("cannot copy `{}`", file.name), &error)
+            })?;
     }
     Ok(())
 }
@@ -137,7 +142,10 @@ const TYPE_NAMES: [(&str, DataType); 6] = [
     ("date", DataType::Date32),
     ("float64", DataType::Float64),
     ("int64", DataType::Int64),
-    ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None)),
+    (
+        "timestamp",
+        DataType::Timestamp(TimeUnit::Microsecond, None),
+    ),
     ("utf8", DataType::Utf8),
 ];
 
@@ -151,7 +159,10 @@ fn declared_types(types: &BTreeMap<String, String>) -> Result<DeclaredTypes, Fai
                     "ingest::unknown-type",
                     format!("column `{column}` has unknown type `{name}`"),
                 )
-                .help(candidates(name, TYPE_NAMES.iter().map(|(name, _)| (*name).to_owned()))),
+                .help(candidates(
+                    name,
+                    TYPE_NAMES.iter().map(|(name, _)| (*name).to_owned()),
+                )),
             )),
         }
     };
@@ -165,13 +176,20 @@ fn require_columns<'a>(
     who: &str,
     files: &[SourceFile],
 ) -> Result<(), Failure> {
-    let names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let names: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     match wanted.into_iter().find(|name| !names.contains(name)) {
         None => Ok(()),
         Some(name) => Err(Failure::Invalid(
             Diagnostic::error(
                 "ingest::unknown-column",
-                format!("{who} column `{name}`, which `{}` does not have", files[0].name),
+                format!(
+                    "{who} column `{name}`, which `{}` does not have",
+                    files[0].name
+                ),
             )
             .help(candidates(name, names.into_iter())),
         )),
@@ -179,15 +197,27 @@ fn require_columns<'a>(
 }
 
 /// Checks that a file has the columns of the first.
-fn same_columns(first: (&SourceFile, &[String]), other: (&SourceFile, &[String])) -> Result<(), Failure> {
+fn same_columns(
+    first: (&SourceFile, &[String]),
+    other: (&SourceFile, &[String]),
+) -> Result<(), Failure> {
     if first.1 == other.1 {
         return Ok(());
     }
-    let list = |names: &[String]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    let list = |names: &[String]| {
+        names
+            .iter()
+            .map(|n| format!("`{n}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     Err(Failure::Invalid(
         Diagnostic::error(
             "ingest::different-columns",
-            format!("`{}` and `{}` have different columns", first.0.name, other.0.name),
+            format!(
+                "`{}` and `{}` have different columns",
+                first.0.name, other.0.name
+            ),
         )
         .help("all files of a source have the same columns in the same order")
         .detail([first, other].map(|(file, names)| format!("{}: {}", file.name, list(names)))),
@@ -202,12 +232,13 @@ fn number_rows<'a>(
     if schema.field_with_name(name).is_ok() {
         let message = format!("the files have a column `{name}` already");
         return Err(Failure::Invalid(
-            Diagnostic::error("ingest::row-number", message)
-                .help("give `row_number` another name"),
+            Diagnostic::error("ingest::row-number", message).help("give `row_number` another name"),
         ));
     }
     let number = Arc::new(Field::new(name, DataType::Int64, true));
-    let fields: Vec<_> = std::iter::once(number).chain(schema.fields().iter().cloned()).collect();
+    let fields: Vec<_> = std::iter::once(number)
+        .chain(schema.fields().iter().cloned())
+        .collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let mut next = 1_i64;
     let numbered = {
@@ -217,7 +248,9 @@ fn number_rows<'a>(
             let end = next + batch.num_rows() as i64;
             let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(next..end));
             next = end;
-            let columns = std::iter::once(numbers).chain(batch.columns().iter().cloned()).collect();
+            let columns = std::iter::once(numbers)
+                .chain(batch.columns().iter().cloned())
+                .collect();
             RecordBatch::try_new(schema.clone(), columns).map_err(failure::arrow)
         })
     };
@@ -234,7 +267,11 @@ fn bad_value(file: &SourceFile, line: u64, field: &Field, text: &str) -> Failure
     Failure::Invalid(
         Diagnostic::error(
             "ingest::value",
-            format!("{}:{line}: column `{}`: `{text}` is not a value of type {data_type}", file.name, field.name()),
+            format!(
+                "{}:{line}: column `{}`: `{text}` is not a value of type {data_type}",
+                file.name,
+                field.name()
+            ),
         )
         .help("correct the value, or declare another type for the column in `types`"),
     )

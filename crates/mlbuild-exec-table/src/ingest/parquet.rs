@@ -36,12 +36,18 @@ pub(super) fn open<'a>(
         Some(data_type) => Field::new(field.name(), data_type.clone(), true),
         None => Field::clone(field),
     };
-    let schema = Arc::new(Schema::new(found.fields().iter().map(field).collect::<Vec<_>>()));
+    let schema = Arc::new(Schema::new(
+        found.fields().iter().map(field).collect::<Vec<_>>(),
+    ));
     let batches = {
         let schema = schema.clone();
         files.iter().flat_map(move |file| -> Batches<'a> {
-            let reader = open_file(file)
-                .and_then(|reader| reader.with_batch_size(BATCH_ROWS).build().map_err(|error| damaged(file, &error)));
+            let reader = open_file(file).and_then(|reader| {
+                reader
+                    .with_batch_size(BATCH_ROWS)
+                    .build()
+                    .map_err(|error| damaged(file, &error))
+            });
             let schema = schema.clone();
             match reader {
                 Err(error) => Box::new(std::iter::once(Err(error))),
@@ -64,16 +70,25 @@ fn open_file(file: &SourceFile) -> Result<ParquetRecordBatchReaderBuilder<File>,
         .map_err(|error| damaged(file, &error))
 }
 
-fn same_schema(first: (&SourceFile, &Schema), other: (&SourceFile, &Schema)) -> Result<(), Failure> {
+fn same_schema(
+    first: (&SourceFile, &Schema),
+    other: (&SourceFile, &Schema),
+) -> Result<(), Failure> {
     let columns = |schema: &Schema| -> Vec<String> {
         let fields = schema.fields().iter();
-        fields.map(|field| format!("{} {}", field.name(), types::name(field.data_type()))).collect()
+        fields
+            .map(|field| format!("{} {}", field.name(), types::name(field.data_type())))
+            .collect()
     };
     same_columns((first.0, &columns(first.1)), (other.0, &columns(other.1)))
 }
 
 /// Converts the columns whose type is declared.
-fn cast(file: &SourceFile, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Failure> {
+fn cast(
+    file: &SourceFile,
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, Failure> {
     let strict = CastOptions {
         safe: false,
         ..CastOptions::default()
@@ -101,6 +116,10 @@ fn cast(file: &SourceFile, batch: &RecordBatch, schema: &SchemaRef) -> Result<Re
 }
 
 fn damaged(file: &SourceFile, error: &ParquetError) -> Failure {
-    let message = format!("`{}` is not readable as Parquet: {}", file.name, failure::clean(&error.to_string()));
+    let message = format!(
+        "`{}` is not readable as Parquet: {}",
+        file.name,
+        failure::clean(&error.to_string())
+    );
     failure::invalid("ingest::parquet", message)
 }

@@ -30,7 +30,9 @@ pub(super) fn float(text: &str) -> Option<f64> {
         && exponent.is_none_or(|e| is_digits(e.strip_prefix(['+', '-']).unwrap_or(e)))
         && (fraction.is_some() || exponent.is_some() || int(text).is_some());
     // A number too large for a float is read as infinity by `parse`: that loses it.
-    fits.then(|| text.parse().ok()).flatten().filter(|value: &f64| value.is_finite())
+    fits.then(|| text.parse().ok())
+        .flatten()
+        .filter(|value: &f64| value.is_finite())
 }
 
 /// `NaN` and infinities, as the usual tools write them.
@@ -69,7 +71,9 @@ pub(super) fn date(text: &str) -> Option<i32> {
         2 => 28,
         _ => return None,
     };
-    (1..=days).contains(&day).then(|| days_from_civil(year, month, day))
+    (1..=days)
+        .contains(&day)
+        .then(|| days_from_civil(year, month, day))
 }
 
 /// H. Hinnant, "chrono-compatible low-level date algorithms": years begin in March, so the leap day is the last.
@@ -177,9 +181,9 @@ impl ColumnBuilder {
             DataType::Int64 => Self::Int(Int64Builder::new()),
             DataType::Float64 => Self::Float(Float64Builder::new()),
             DataType::Date32 => Self::Date(Date32Builder::new()),
-            DataType::Timestamp(TimeUnit::Microsecond, zone) => Self::Timestamp(
-                TimestampMicrosecondBuilder::new().with_timezone_opt(zone.clone()),
-            ),
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+                Self::Timestamp(TimestampMicrosecondBuilder::new().with_timezone_opt(zone.clone()))
+            }
             _ => Self::Text(StringBuilder::new()),
         }
     }

@@ -25,7 +25,10 @@ fn verdict(rule: CheckRule) -> Result<(), (String, Vec<String>)> {
             assert!(warnings.unwrap()[0].starts_with(&diagnostic.message));
             Err((diagnostic.message, diagnostic.detail))
         }
-        Err(other) => Err((diagnostic(&other).to_string(), vec![diagnostic(&other).help.clone().unwrap_or_default()])),
+        Err(other) => Err((
+            diagnostic(&other).to_string(),
+            vec![diagnostic(&other).help.clone().unwrap_or_default()],
+        )),
     }
 }
 
@@ -38,10 +41,22 @@ fn what_holds_passes() {
     for rule in [
         CheckRule::NotNull("id".to_owned()),
         CheckRule::Unique(vec!["id".to_owned()]),
-        CheckRule::AcceptedValues("kind".to_owned(), vec![Value::Text("a".to_owned()), Value::Text("b".to_owned())]),
-        CheckRule::Range("amount".to_owned(), Some(Value::Int(1)), Some(Value::Float(30.5))),
-        CheckRule::Rows(RowsBound { comparison: Comparison::GreaterOrEqual, rows: 3 }),
-        CheckRule::Sql(sql("select * from data.other where id not in (select id from \"table\")")),
+        CheckRule::AcceptedValues(
+            "kind".to_owned(),
+            vec![Value::Text("a".to_owned()), Value::Text("b".to_owned())],
+        ),
+        CheckRule::Range(
+            "amount".to_owned(),
+            Some(Value::Int(1)),
+            Some(Value::Float(30.5)),
+        ),
+        CheckRule::Rows(RowsBound {
+            comparison: Comparison::GreaterOrEqual,
+            rows: 3,
+        }),
+        CheckRule::Sql(sql(
+            "select * from data.other where id not in (select id from \"table\")",
+        )),
     ] {
         assert_eq!(verdict(rule.clone()), Ok(()), "{rule:?}");
     }
@@ -54,12 +69,25 @@ fn violations_are_counted_and_shown() {
     assert_eq!(detail, ["id  kind  amount", "2   b     null"]);
     let (_, detail) = violated(CheckRule::Unique(vec!["kind".to_owned()]));
     assert_eq!(detail, ["kind  rows", "b     2"]);
-    let (_, detail) = violated(CheckRule::AcceptedValues("kind".to_owned(), vec![Value::Text("b".to_owned())]));
+    let (_, detail) = violated(CheckRule::AcceptedValues(
+        "kind".to_owned(),
+        vec![Value::Text("b".to_owned())],
+    ));
     assert_eq!(detail, ["id  kind  amount", "1   a     1"]);
-    let (_, detail) = violated(CheckRule::Range("amount".to_owned(), Some(Value::Float(1.5)), None));
+    let (_, detail) = violated(CheckRule::Range(
+        "amount".to_owned(),
+        Some(Value::Float(1.5)),
+        None,
+    ));
     assert_eq!(detail, ["id  kind  amount", "1   a     1"]);
-    let (message, _) = violated(CheckRule::Rows(RowsBound { comparison: Comparison::Less, rows: 3 }));
-    assert_eq!(message, "check `c` does not hold: 3 rows where < 3 are expected");
+    let (message, _) = violated(CheckRule::Rows(RowsBound {
+        comparison: Comparison::Less,
+        rows: 3,
+    }));
+    assert_eq!(
+        message,
+        "check `c` does not hold: 3 rows where < 3 are expected"
+    );
     let (_, detail) = violated(CheckRule::Sql(sql("select id from data.other")));
     assert_eq!(detail, ["id", "1"]);
 }
@@ -67,8 +95,21 @@ fn violations_are_counted_and_shown() {
 #[test]
 fn a_check_that_does_not_fit_its_table_is_refused() {
     let (message, help) = violated(CheckRule::NotNull("ammount".to_owned()));
-    assert_eq!(message, "check::unknown-column: the table has no column `ammount`");
-    assert_eq!(help, ["did you mean `amount` (Int64)? there are also `id` (Int64), `kind` (Utf8)"]);
-    let (message, _) = violated(CheckRule::Range("amount".to_owned(), Some(Value::Text("x".to_owned())), None));
-    assert_eq!(message, "check::value: \"x\" is not a value of column `amount`, which has type Int64");
+    assert_eq!(
+        message,
+        "check::unknown-column: the table has no column `ammount`"
+    );
+    assert_eq!(
+        help,
+        ["did you mean `amount` (Int64)? there are also `id` (Int64), `kind` (Utf8)"]
+    );
+    let (message, _) = violated(CheckRule::Range(
+        "amount".to_owned(),
+        Some(Value::Text("x".to_owned())),
+        None,
+    ));
+    assert_eq!(
+        message,
+        "check::value: \"x\" is not a value of column `amount`, which has type Int64"
+    );
 }

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use mlbuild_action::{
-    Cancel, Diagnostic, Executor, Failure, Format, Ingest, InputFolder, Output, Request, Sql, Table, Value, Work,
+    Cancel, Diagnostic, Executor, Failure, Format, Ingest, InputFolder, Output, Request, Sql,
+    Table, Value, Work,
 };
 use mlbuild_exec_table::TableExecutor;
 use tempfile::TempDir;
@@ -38,21 +39,29 @@ impl Ran {
 
     /// `name type` of each column.
     pub(crate) fn columns(&self) -> Vec<String> {
-        self.table().columns.iter().map(|c| format!("{} {}", c.name, c.data_type)).collect()
+        self.table()
+            .columns
+            .iter()
+            .map(|c| format!("{} {}", c.name, c.data_type))
+            .collect()
     }
 
     /// The rows, values joined by `|`.
     pub(crate) fn rows(&self) -> Vec<String> {
         use arrow::util::display::{ArrayFormatter, FormatOptions};
         let file = fs::File::open(self.folder.join("table.parquet")).expect("a table's file");
-        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 1024).expect("Parquet");
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 1024)
+            .expect("Parquet");
         let options = FormatOptions::default().with_null("null");
         let mut rows = Vec::new();
         for batch in reader {
             let batch = batch.expect("a batch");
             for row in 0..batch.num_rows() {
                 let values = batch.columns().iter().map(|column| {
-                    ArrayFormatter::try_new(column, &options).expect("printable").value(row).to_string()
+                    ArrayFormatter::try_new(column, &options)
+                        .expect("printable")
+                        .value(row)
+                        .to_string()
                 });
                 rows.push(values.collect::<Vec<_>>().join("|"));
             }
@@ -83,18 +92,28 @@ impl Bench {
             fs::create_dir_all(file.parent().expect("a parent")).expect("a folder");
             fs::write(file, bytes).expect("a file");
         }
-        bench.inputs.insert("files".to_owned(), InputFolder { path, table: None });
+        bench
+            .inputs
+            .insert("files".to_owned(), InputFolder { path, table: None });
         bench
     }
 
     /// Adds an input table, read from CSV.
     pub(crate) fn table(mut self, label: &str, csv: &str) -> Self {
         let source = Self::files(&[("t.csv", csv.as_bytes())]);
-        let ran = source.run(&ingest(Format::Csv)).expect("the test's table is good CSV");
+        let ran = source
+            .run(&ingest(Format::Csv))
+            .expect("the test's table is good CSV");
         let path = self.folder.path().join(label.replace(':', "-"));
         fs::create_dir(&path).expect("a folder");
         fs::copy(ran.folder.join("table.parquet"), path.join("table.parquet")).expect("a copy");
-        self.inputs.insert(label.to_owned(), InputFolder { path, table: ran.output.table });
+        self.inputs.insert(
+            label.to_owned(),
+            InputFolder {
+                path,
+                table: ran.output.table,
+            },
+        );
         self
     }
 
@@ -114,7 +133,10 @@ impl Bench {
             progress: &|_| (),
             cancel: &self.cancel,
         };
-        TableExecutor::new().execute(&request).map(|result| Ran { folder: output, output: result })
+        TableExecutor::new().execute(&request).map(|result| Ran {
+            folder: output,
+            output: result,
+        })
     }
 
     pub(crate) fn sql(&self, text: &str) -> Result<Ran, Failure> {
@@ -142,8 +164,14 @@ pub(crate) fn sql(text: &str) -> Sql {
 }
 
 pub(crate) fn with_params(text: &str, params: &[(&str, Value)]) -> Work {
-    let params = params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    Work::Sql(Sql { params, ..sql(text) })
+    let params = params
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect();
+    Work::Sql(Sql {
+        params,
+        ..sql(text)
+    })
 }
 
 pub(crate) fn ingest(format: Format) -> Work {
@@ -158,7 +186,10 @@ pub(crate) fn ingest(format: Format) -> Work {
 /// The diagnostic of a failure, whatever its kind.
 pub(crate) fn diagnostic(failure: &Failure) -> &Diagnostic {
     match failure {
-        Failure::Failed(d) | Failure::Rejected(d) | Failure::Invalid(d) | Failure::Environment(d) => d,
+        Failure::Failed(d)
+        | Failure::Rejected(d)
+        | Failure::Invalid(d)
+        | Failure::Environment(d) => d,
         Failure::Cancelled => panic!("cancelled"),
     }
 }

@@ -46,7 +46,10 @@ fn types_come_from_all_rows_of_all_files() {
 
 #[test]
 fn quotes_hold_delimiters_quotes_and_line_ends() {
-    let bench = Bench::files(&[("a.csv", b"\xef\xbb\xbfa,\"b c\"\n\"x,\"\"y\"\"\n\",5\" disk\n\n1,\"2\"")]);
+    let bench = Bench::files(&[(
+        "a.csv",
+        b"\xef\xbb\xbfa,\"b c\"\n\"x,\"\"y\"\"\n\",5\" disk\n\n1,\"2\"",
+    )]);
     let ran = bench.run(&ingest(Format::Csv)).unwrap();
     assert_eq!(ran.columns(), ["a Utf8", "b c Utf8"]);
     assert_eq!(ran.rows(), ["x,\"y\"\n|5\" disk", "1|2"]);
@@ -70,15 +73,30 @@ fn tabs_separate_and_rows_are_numbered_and_ordered_by_the_key() {
 #[test]
 fn malformed_text_is_refused_with_its_line() {
     let csv = |bytes: &[u8]| refused(Format::Csv, &[("a.csv", bytes)]);
-    assert_eq!(csv(b""), "ingest::empty-file: `a.csv` is empty: it has no header");
+    assert_eq!(
+        csv(b""),
+        "ingest::empty-file: `a.csv` is empty: it has no header"
+    );
     assert_eq!(
         csv(b"a,b\r\n\"1\r\n\",2\r\n3\r\n"),
         "ingest::ragged: a.csv:4: 1 field where the header has 2"
     );
-    assert_eq!(csv(b"a,b\n1,2,3\n"), "ingest::ragged: a.csv:2: 3 fields where the header has 2");
-    assert_eq!(csv(b"a,a\n"), "ingest::header: a.csv:1: two columns are named `a`");
-    assert_eq!(csv(b"a,\n"), "ingest::header: a.csv:1: column 2 has no name");
-    assert_eq!(csv(b"a\nx\n\xff\n"), "ingest::not-utf8: a.csv:3: field 1 is not UTF-8: byte 0xff");
+    assert_eq!(
+        csv(b"a,b\n1,2,3\n"),
+        "ingest::ragged: a.csv:2: 3 fields where the header has 2"
+    );
+    assert_eq!(
+        csv(b"a,a\n"),
+        "ingest::header: a.csv:1: two columns are named `a`"
+    );
+    assert_eq!(
+        csv(b"a,\n"),
+        "ingest::header: a.csv:1: column 2 has no name"
+    );
+    assert_eq!(
+        csv(b"a\nx\n\xff\n"),
+        "ingest::not-utf8: a.csv:3: field 1 is not UTF-8: byte 0xff"
+    );
     assert_eq!(
         csv(b"a\n\"x\ny\n"),
         "ingest::quote: a.csv:2: a quoted field is not closed before the file ends"
@@ -92,9 +110,18 @@ fn malformed_text_is_refused_with_its_line() {
 #[test]
 fn malformed_json_is_refused_with_its_line() {
     let json = |bytes: &[u8]| refused(Format::Jsonl, &[("a.jsonl", bytes)]);
-    assert_eq!(json(b"\n"), "ingest::empty-file: `a.jsonl` is empty: it has no object");
-    assert_eq!(json(b"{\"a\":1}\n[1]\n"), "ingest::json: a.jsonl:2: an array where an object is expected");
-    assert_eq!(json(b"{\"a\":{}}\n"), "ingest::json: a.jsonl:1: column `a` holds an array or an object");
+    assert_eq!(
+        json(b"\n"),
+        "ingest::empty-file: `a.jsonl` is empty: it has no object"
+    );
+    assert_eq!(
+        json(b"{\"a\":1}\n[1]\n"),
+        "ingest::json: a.jsonl:2: an array where an object is expected"
+    );
+    assert_eq!(
+        json(b"{\"a\":{}}\n"),
+        "ingest::json: a.jsonl:1: column `a` holds an array or an object"
+    );
     assert_eq!(
         json(b"{\"a\":1}\n{\"a\":\n"),
         "ingest::json: a.jsonl:2: not a JSON object: EOF while parsing a value (column 0)"
@@ -108,7 +135,15 @@ fn json_lines_are_rows() {
         b"{\"b\":1,\"a\":\"2024-01-01\"}\n\n{\"a\":null,\"c\":true}\n{\"b\":1.5,\"a\":\"2024-01-02\"}\n",
     )]);
     let ran = bench.run(&ingest(Format::Jsonl)).unwrap();
-    assert_eq!(ran.rows(), ["1.0|2024-01-01|null", "null|null|true", "1.5|2024-01-02|null"]);
+    assert_eq!(ran.columns(), ["a Date32", "b Float64", "c Boolean"]);
+    assert_eq!(
+        ran.rows(),
+        [
+            "2024-01-01|1.0|null",
+            "null|null|true",
+            "2024-01-02|1.5|null"
+        ]
+    );
 }
 
 #[test]
@@ -132,15 +167,24 @@ fn declared_types_must_fit() {
         });
         bench.run(&work).map(|ran| ran.rows())
     };
-    assert_eq!(run("id", "utf8"), Ok(vec!["1|007".to_owned(), "2|x".to_owned()]));
+    assert_eq!(
+        run("id", "utf8"),
+        Ok(vec!["1|007".to_owned(), "2|x".to_owned()])
+    );
     let error = run("zip", "int64").unwrap_err();
     assert_eq!(
         diagnostic(&error).message,
         "a.csv:3: column `zip`: `x` is not a value of type Int64"
     );
     let error = run("zpi", "int64").unwrap_err();
-    assert_eq!(diagnostic(&error).message, "`types` names column `zpi`, which `a.csv` does not have");
-    assert_eq!(diagnostic(&error).help.as_deref(), Some("did you mean `zip`? there are also `id`"));
+    assert_eq!(
+        diagnostic(&error).message,
+        "`types` names column `zpi`, which `a.csv` does not have"
+    );
+    assert_eq!(
+        diagnostic(&error).help.as_deref(),
+        Some("did you mean `zip`? there are also `id`")
+    );
     let error = run("zip", "integer").unwrap_err();
     assert_eq!(diagnostic(&error).code, "ingest::unknown-type");
 }
@@ -153,10 +197,19 @@ fn parquet_is_taken_and_damage_is_refused() {
     let ran = bench.run(&ingest(Format::Parquet)).unwrap();
     assert_eq!(ran.rows(), ["1|x", "2|null", "1|x", "2|null"]);
 
-    let cut = refused(Format::Parquet, &[("a.parquet", &bytes[..bytes.len() - 20])]);
-    assert!(cut.starts_with("ingest::parquet: `a.parquet` is not readable as Parquet: "), "{cut}");
+    let cut = refused(
+        Format::Parquet,
+        &[("a.parquet", &bytes[..bytes.len() - 20])],
+    );
+    assert!(
+        cut.starts_with("ingest::parquet: `a.parquet` is not readable as Parquet: "),
+        "{cut}"
+    );
     let empty = refused(Format::Parquet, &[("a.parquet", b"")]);
-    assert!(empty.starts_with("ingest::parquet: `a.parquet` is not readable as Parquet: "), "{empty}");
+    assert!(
+        empty.starts_with("ingest::parquet: `a.parquet` is not readable as Parquet: "),
+        "{empty}"
+    );
 }
 
 #[test]
@@ -164,7 +217,10 @@ fn opaque_files_pass_through() {
     let bench = Bench::files(&[("d/a.bin", b"\x00\xff"), ("b", b"")]);
     let ran = bench.run(&ingest(Format::Files)).unwrap();
     assert_eq!(ran.output.table, None);
-    assert_eq!(std::fs::read(ran.folder.join("d/a.bin")).unwrap(), b"\x00\xff");
+    assert_eq!(
+        std::fs::read(ran.folder.join("d/a.bin")).unwrap(),
+        b"\x00\xff"
+    );
     assert!(ran.folder.join("b").exists());
 }
 

@@ -100,7 +100,7 @@ impl From<TableError> for Failure {
         let diagnostic = |code| Diagnostic::error(code, error.to_string());
         match &error {
             TableError::Type { column, .. } => Self::Invalid(diagnostic("table::type").help(
-                format!("cast `{column}` to a type that `spec/table.md` lists, such as `bigint`, `double` or `varchar`"),
+                format!("cast `{column}` to another type, such as `bigint`, `double` or `varchar`"),
             )),
             TableError::Value { .. } => Self::Invalid(diagnostic("table::value")),
             TableError::NoColumns => Self::Invalid(diagnostic("table::no-columns")),
@@ -113,7 +113,9 @@ impl From<TableError> for Failure {
             TableError::Io { source, .. } => {
                 let diagnostic = diagnostic("table::io");
                 Self::Environment(match source.kind() {
-                    io::ErrorKind::StorageFull => diagnostic.help("free some space on the disk and build again"),
+                    io::ErrorKind::StorageFull => {
+                        diagnostic.help("free some space on the disk and build again")
+                    }
                     _ => diagnostic,
                 })
             }

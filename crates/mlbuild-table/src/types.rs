@@ -6,12 +6,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{
-    DataType, Field, Fields, Schema, SchemaRef, Time64NanosecondType, TimeUnit,
-    TimestampNanosecondType,
-};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 use crate::TableError;
 
@@ -35,9 +32,11 @@ pub fn canonical_type(data_type: &DataType) -> Option<DataType> {
         | T::Date32 => data_type.clone(),
         T::Float16 => T::Float32,
         T::Date64 => T::Date32,
-        T::Time32(_) | T::Time64(_) => T::Time64(TimeUnit::Microsecond),
-        T::Timestamp(_, zone) => {
-            T::Timestamp(TimeUnit::Microsecond, zone.as_ref().map(|_| "UTC".into()))
+        T::Time32(_) => T::Time64(TimeUnit::Microsecond),
+        T::Time64(unit) => T::Time64(at_least_micros(*unit)),
+        // Parquet keeps the instant, not the name of the zone.
+        T::Timestamp(unit, zone) => {
+            T::Timestamp(at_least_micros(*unit), zone.as_ref().map(|_| "UTC".into()))
         }
         // SQL's bare `null` is text when nothing says otherwise.
         T::Null | T::Utf8 | T::LargeUtf8 | T::Utf8View => T::Utf8,
@@ -66,6 +65,14 @@ pub fn canonical_type(data_type: &DataType) -> Option<DataType> {
         T::Struct(fields) if !fields.is_empty() => T::Struct(canonical_fields(fields)?),
         T::Struct(_) | T::Duration(_) | T::Interval(_) | T::Map(..) | T::Union(..) => return None,
     })
+}
+
+/// Parquet has milliseconds too, but what a second holds should not have a third type.
+fn at_least_micros(unit: TimeUnit) -> TimeUnit {
+    match unit {
+        TimeUnit::Nanosecond => TimeUnit::Nanosecond,
+        TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond => TimeUnit::Microsecond,
+    }
 }
 
 fn canonical_fields(fields: &Fields) -> Option<Fields> {
@@ -113,10 +120,13 @@ pub fn type_name(data_type: &DataType) -> String {
         DataType::Decimal256(precision, scale) => format!("Decimal256({precision}, {scale})"),
         DataType::List(item) => format!("List({})", type_name(item.data_type())),
         DataType::Struct(fields) => {
-            // Quoted as by Rust's `Debug`, so that no two structs print alike.
+            // Quoted as in JSON, so that no two structs print alike.
             let fields: Vec<_> = fields
                 .iter()
-                .map(|field| format!("{:?}: {}", field.name(), type_name(field.data_type())))
+                .map(|field| {
+                    let name = serde_json::Value::from(field.name().as_str());
+                    format!("{name}: {}", type_name(field.data_type()))
+                })
                 .collect();
             format!("Struct({})", fields.join(", "))
         }
@@ -126,10 +136,10 @@ pub fn type_name(data_type: &DataType) -> String {
 
 fn unit_name(unit: &TimeUnit) -> &'static str {
     match unit {
-        TimeUnit::Second => "s",
-        TimeUnit::Millisecond => "ms",
-        TimeUnit::Microsecond => "us",
-        TimeUnit::Nanosecond => "ns",
+        TimeUnit::Second => "Second",
+        TimeUnit::Millisecond => "Millisecond",
+        TimeUnit::Microsecond => "Microsecond",
+        TimeUnit::Nanosecond => "Nanosecond",
     }
 }
 
@@ -152,43 +162,13 @@ fn canonical_array(field: &Field, array: &ArrayRef) -> Result<ArrayRef, TableErr
     if array.data_type() == field.data_type() {
         return Ok(array.clone());
     }
-    let error = |reason| TableError::Value {
-        column: field.name().clone(),
-        data_type: type_name(field.data_type()),
-        reason,
-    };
-    if let Some(nanoseconds) = finer_than_microseconds(array) {
-        return Err(error(format!(
-            "{nanoseconds} ns are not whole microseconds"
-        )));
-    }
     let options = CastOptions {
         safe: false,
         ..CastOptions::default()
     };
-    cast_with_options(array, field.data_type(), &options).map_err(|e| error(e.to_string()))
-}
-
-/// The first time, at any depth, that would lose digits as microseconds.
-fn finer_than_microseconds(array: &ArrayRef) -> Option<i64> {
-    match array.data_type() {
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            let times = array.as_primitive::<TimestampNanosecondType>();
-            times.iter().flatten().find(|time| time % 1000 != 0)
-        }
-        DataType::Time64(TimeUnit::Nanosecond) => {
-            let times = array.as_primitive::<Time64NanosecondType>();
-            times.iter().flatten().find(|time| time % 1000 != 0)
-        }
-        DataType::Dictionary(..) => finer_than_microseconds(array.as_any_dictionary().values()),
-        DataType::List(_) => finer_than_microseconds(array.as_list::<i32>().values()),
-        DataType::LargeList(_) => finer_than_microseconds(array.as_list::<i64>().values()),
-        DataType::FixedSizeList(..) => finer_than_microseconds(array.as_fixed_size_list().values()),
-        DataType::Struct(_) => array
-            .as_struct()
-            .columns()
-            .iter()
-            .find_map(finer_than_microseconds),
-        _ => None,
-    }
+    cast_with_options(array, field.data_type(), &options).map_err(|error| TableError::Value {
+        column: field.name().clone(),
+        data_type: type_name(field.data_type()),
+        reason: error.to_string(),
+    })
 }

@@ -2,8 +2,8 @@
 //!
 //! The similarity of two items is the cosine of their columns in the binary matrix of sequences by items: sequences
 //! that hold both, over the geometric mean of those that hold each. Every candidate keeps its `neighbours` most similar
-//! items, ties to the lower index; its score is the sum of its similarities to those of the sequence's `last` items that
-//! are among them. After Sarwar, Karypis, Konstan and Riedl, *Item-based collaborative filtering recommendation
+//! items, ties to the lower index; its score is the sum of its similarities to those of the sequence's `last` items
+//! that are among them. After Sarwar, Karypis, Konstan and Riedl, *Item-based collaborative filtering recommendation
 //! algorithms*, WWW 2001, and Deshpande and Karypis, *Item-based top-N recommendation algorithms*, TOIS 2004.
 
 use mlbuild_action::{Cancel, Failure};

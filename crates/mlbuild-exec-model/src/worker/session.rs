@@ -270,7 +270,8 @@ impl Session<'_> {
     }
 }
 
-const GET_WORKER: &str = "`cargo xtask demo` builds `mlbuild-torch` next to `mlbuild`; MLBUILD_TORCH names another place";
+const GET_WORKER: &str =
+    "`cargo xtask demo` builds `mlbuild-torch` next to `mlbuild`; MLBUILD_TORCH names another one";
 
 fn missing() -> Failure {
     Failure::Environment(

@@ -84,8 +84,8 @@ impl Script {
         self.line(&format!("cat '{}'", path.display()))
     }
 
-    /// The program. Its file is never open for writing in this process: a child that another test starts meanwhile would
-    /// inherit it, and a file open for writing cannot be executed.
+    /// The program. Its file is never open for writing in this process: a child that another test starts meanwhile
+    /// would inherit it, and a file open for writing cannot be executed.
     #[expect(clippy::disallowed_methods, reason = "only a child may write the file")]
     fn program(self) -> PathBuf {
         let path = self.folder.join("worker.sh");
@@ -228,7 +228,14 @@ fn predict_with(items: &[i64; 4], scores: &[f32; 4]) -> Result<PathBuf, Failure>
         .say(&good_hello())
         // The working folder is the scratch folder.
         .line("case \"$(pwd)\" in *scratch*) ;; *) exit 9 ;; esac")
-        .line(&format!("if [ -e input.safetensors ]; then cp '{}' ranked.safetensors; else for out in ../output*; do cp '{}' $out/model.safetensors; done; fi", ranked.display(), weights.display()))
+        .line("if [ -e input.safetensors ]; then")
+        .line(&format!("cp '{}' ranked.safetensors", ranked.display()))
+        .line("else for output in ../output*; do")
+        .line(&format!(
+            "cp '{}' $output/model.safetensors",
+            weights.display()
+        ))
+        .line("done; fi")
         .say(&done());
     bench.settings.program = Some(script.program());
     let (_, path) = bench.run(&train("sasrec", &[])).unwrap();

@@ -61,7 +61,7 @@ pub const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "epochs",
-        range: Int(30, 1, 100_000),
+        range: Int(20, 1, 100_000),
         doc: "passes over the training sequences at most; without a validation table, exactly",
     },
     Parameter {
@@ -71,8 +71,8 @@ pub const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "lr",
-        range: Float(1e-3, 0.0, 10.0),
-        doc: "learning rate of AdamW after the warm-up",
+        range: Float(2e-3, 0.0, 10.0),
+        doc: "learning rate of AdamW after the warm-up; falls in equal steps over `epochs`",
     },
     Parameter {
         name: "warmup",
@@ -96,7 +96,7 @@ pub const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "patience",
-        range: Int(5, 0, 100_000),
+        range: Int(10, 0, 100_000),
         doc: "epochs without a better validation NDCG@10 before training stops; 0 never stops early",
     },
     Parameter {

@@ -1,5 +1,7 @@
 //! The worker as its client sees it: a process, frames, files, exit statuses.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests; their helpers too")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;

@@ -4,8 +4,8 @@
 //! `spec/worker-protocol.md` says; [`serve`] is that conversation. What is computed is [`train`] and [`rank`] over
 //! [`sasrec`]. A crash in libtorch or CUDA ends this process and nothing else.
 //!
-//! Invariants: libtorch never sees an index that was not checked ([`sequences`]); equal requests with equal threads give
-//! equal bytes on CPU ([`runtime`]); an output file exists only when it is complete.
+//! Invariants: libtorch never sees an index that was not checked ([`sequences`]); equal requests give equal bytes on CPU,
+//! whatever the threads ([`runtime`]); an output file exists only when it is complete.
 
 pub mod adamw;
 pub mod params;

@@ -1,7 +1,8 @@
 //! libtorch as a deterministic machine: environment, threads, devices, seeds.
 //!
 //! Bits depend on the kernels that run, so everything that selects one is pinned: the instruction set (by environment,
-//! which libtorch reads when it is loaded), the number of threads, deterministic algorithms, no TF32.
+//! which libtorch reads when it is loaded) and deterministic algorithms. The number of threads must not show either: MKL's
+//! strict mode sees to matrix products, and [`crate::sasrec`] avoids the one kernel in use that adds up by thread.
 
 use std::ffi::CStr;
 use std::os::raw::c_void;

@@ -81,7 +81,10 @@ pub fn train(
             let count = batch.iter().map(|window| window.len() - 1).sum::<usize>();
             loss += learn(&model, batch, params, device)? * count as f64;
             positions += count;
-            optimizer.step(&mut model, learning_rate(params, steps))?;
+            optimizer.step(
+                &mut model,
+                learning_rate(params, steps, (epoch - 1) as f64 / params.epochs as f64),
+            )?;
             if let Some(average) = &mut average {
                 // Early on the average would be that of the random start.
                 let decay = params.ema.min((1.0 + steps as f64) / (10.0 + steps as f64));
@@ -147,9 +150,9 @@ fn better(a: &Epoch, b: &Epoch) -> bool {
     }
 }
 
-/// Rises to `lr` over the warm-up, then stays.
-fn learning_rate(params: &Params, step: u64) -> f64 {
-    params.lr * (step as f64 / params.warmup.max(1) as f64).min(1.0)
+/// Rises to `lr` over the warm-up, and falls from epoch to epoch towards 0: `done` is the share of epochs that are over.
+fn learning_rate(params: &Params, step: u64, done: f64) -> f64 {
+    params.lr * (step as f64 / params.warmup.max(1) as f64).min(1.0) * (1.0 - done)
 }
 
 /// Cuts the sequences into windows of at most `length + 1` items, in random order. Each item but a sequence's first is

@@ -1,5 +1,7 @@
 //! The model and its training step against numbers that `golden/make_sasrec.py` made without libtorch.
 
+#![allow(clippy::unwrap_used, reason = "tests; their helpers too")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

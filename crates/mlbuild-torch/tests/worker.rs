@@ -1,5 +1,11 @@
 //! The worker as its client sees it: a process, frames, files, exit statuses.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests; their helpers too"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -342,6 +348,28 @@ fn a_missing_gpu_fails() {
     }
     // Without `--gpu` there is none, whatever the machine has.
     check_failure(&request, "train::no-gpu", "no GPU that libtorch can use");
+}
+
+/// On a machine with CUDA the whole way; elsewhere the flag must do no harm.
+#[test]
+fn a_gpu_is_used_or_its_absence_explained() {
+    let mut request = World::new().train("w", &[("epochs", 1.0)]);
+    if let ToWorker::Train { device, .. } = &mut request {
+        *device = Device::Gpu;
+    }
+    let (messages, status) = Worker::start(&["--gpu"]).ask(&request);
+    assert_eq!(status, Some(0));
+    match messages.last() {
+        Some(FromWorker::Done { .. }) => {}
+        Some(FromWorker::Failed { code, message, .. }) => {
+            assert_eq!(code, "train::no-gpu");
+            assert!(
+                message.starts_with("this machine has no GPU that libtorch can use"),
+                "{message}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -367,7 +367,10 @@ mod tests {
 
     #[test]
     fn a_golden_key_does_not_move() {
-        assert_eq!(sessions().key().to_string(), "c6029728636dff819067fd02a6e2c054b0590236b6d44a9d285a6012d352b373");
+        assert_eq!(
+            sessions().key().to_string(),
+            "c6029728636dff819067fd02a6e2c054b0590236b6d44a9d285a6012d352b373"
+        );
     }
 
     #[test]

@@ -39,7 +39,10 @@ impl Cache {
     fn listing_path(&self, digest: &Digest) -> PathBuf {
         let name = digest.to_string();
         let (folder, rest) = name.split_at(2);
-        self.root().join("listings").join(folder).join(format!("{rest}.json"))
+        self.root()
+            .join("listings")
+            .join(folder)
+            .join(format!("{rest}.json"))
     }
 }
 
@@ -61,7 +64,11 @@ mod tests {
         assert_eq!(cache.listing(&tree.digest()), None);
         cache.remember_listing(&tree).unwrap();
         assert_eq!(cache.listing(&tree.digest()), Some(tree.clone()));
-        fs::write(cache.listing_path(&tree.digest()), wire::encode_tree(&Tree::default())).unwrap();
+        fs::write(
+            cache.listing_path(&tree.digest()),
+            wire::encode_tree(&Tree::default()),
+        )
+        .unwrap();
         assert_eq!(cache.listing(&tree.digest()), None);
     }
 }

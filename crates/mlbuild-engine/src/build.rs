@@ -151,7 +151,9 @@ impl<'a> Build<'a, '_, '_> {
             match receiver.recv_timeout(TICK) {
                 Ok(message) => self.handle(message),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => unreachable!("the loop itself holds a sender"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    unreachable!("the loop itself holds a sender")
+                }
             }
         }
     }
@@ -159,16 +161,29 @@ impl<'a> Build<'a, '_, '_> {
     fn begin(&mut self, label: &Label) {
         let last = self.project.cache.last_keys(&label.to_string());
         let started = self.recorder.now();
-        self.targets.insert(label.clone(), Target { last, started, ..Target::default() });
+        self.targets.insert(
+            label.clone(),
+            Target {
+                last,
+                started,
+                ..Target::default()
+            },
+        );
         self.advance(label);
     }
 
     /// Takes `label` through every stage that has a result, up to the first that must execute.
     fn advance(&mut self, label: &Label) {
         let project = self.project;
-        let declared = project.graph.target(label).expect("the schedule holds targets of the graph");
+        let declared = project
+            .graph
+            .target(label)
+            .expect("the schedule holds targets of the graph");
         loop {
-            let target = self.targets.get(label).expect("a target begins before it advances");
+            let target = self
+                .targets
+                .get(label)
+                .expect("a target begins before it advances");
             let Some(stage) = declared.stages.get(target.stage) else {
                 return self.publish(label);
             };
@@ -182,7 +197,11 @@ impl<'a> Build<'a, '_, '_> {
                 Err(failure) => return self.fail(label, failure),
             };
             let forced = self.options.force && self.wanted.contains(label);
-            let found = if forced { Ok(None) } else { project.cache.lookup(&resolved.key) };
+            let found = if forced {
+                Ok(None)
+            } else {
+                project.cache.lookup(&resolved.key)
+            };
             match found {
                 Ok(Some(result)) => self.accept(label, &resolved, result, None),
                 Ok(None) => return self.enqueue(label, resolved, forced),
@@ -200,7 +219,10 @@ impl<'a> Build<'a, '_, '_> {
                 return self.fail(label, cache_failure(&error));
             }
         }
-        let target = self.targets.get_mut(label).expect("a target begins before it is queued");
+        let target = self
+            .targets
+            .get_mut(label)
+            .expect("a target begins before it is queued");
         let mut reasons = if forced {
             vec![StaleReason::Forced]
         } else {
@@ -214,17 +236,39 @@ impl<'a> Build<'a, '_, '_> {
                 target.reasons.push(reason);
             }
         }
-        let declared = self.project.graph.target(label).expect("the schedule holds targets of the graph");
+        let declared = self
+            .project
+            .graph
+            .target(label)
+            .expect("the schedule holds targets of the graph");
         if declared.resources.gpus > self.options.slots.gpus {
-            return self.fail(label, Failure::Environment(no_gpu(label, declared.resources.gpus, self.options)));
+            return self.fail(
+                label,
+                Failure::Environment(no_gpu(label, declared.resources.gpus, self.options)),
+            );
         }
         if self.paths.is_none() {
             self.expected = self.recorder.expected(&self.needed);
-            let expected = |label: &Label| self.expected.get(label).copied().unwrap_or(Duration::from_secs(1));
-            self.paths = Some(remaining_paths(&self.project.graph, &self.needed, &expected));
+            let expected = |label: &Label| {
+                self.expected
+                    .get(label)
+                    .copied()
+                    .unwrap_or(Duration::from_secs(1))
+            };
+            self.paths = Some(remaining_paths(
+                &self.project.graph,
+                &self.needed,
+                &expected,
+            ));
         }
-        let path = self.paths.as_ref().and_then(|paths| paths.get(label)).copied().unwrap_or_default();
-        self.queue.push(path, label.clone(), declared.resources.clone(), Box::new(resolved));
+        let path = self
+            .paths
+            .as_ref()
+            .and_then(|paths| paths.get(label))
+            .copied()
+            .unwrap_or_default();
+        self.queue
+            .push(path, label.clone(), declared.resources, Box::new(resolved));
     }
 
     /// Starts the thread of an action.
@@ -238,15 +282,29 @@ impl<'a> Build<'a, '_, '_> {
     ) {
         let stage = stage_name(&resolved.action.work);
         if let Err(e) = self.logs.start(&label, &stage) {
-            self.trouble(Diagnostic::warning("engine::log", format!("cannot write the log of `{label}`: {e}")));
+            self.trouble(Diagnostic::warning(
+                "engine::log",
+                format!("cannot write the log of `{label}`: {e}"),
+            ));
         }
-        let reasons = self.targets.get(&label).map(|target| target.reasons.clone()).unwrap_or_default();
+        let reasons = self
+            .targets
+            .get(&label)
+            .map(|target| target.reasons.clone())
+            .unwrap_or_default();
         let expected = self.expected.get(&label).copied();
-        (self.emit)(&Event::Started { label: label.clone(), stage, reasons, expected });
+        (self.emit)(&Event::Started {
+            label: label.clone(),
+            stage,
+            reasons,
+            expected,
+        });
         let slots = self.options.slots;
         let allowance = Allowance {
             threads: resources.cpus.max(1) as usize,
-            memory_bytes: resources.memory_bytes.unwrap_or(slots.memory_bytes / u64::from(slots.cpus.max(1))),
+            memory_bytes: resources
+                .memory_bytes
+                .unwrap_or(slots.memory_bytes / u64::from(slots.cpus.max(1))),
         };
         let (project, executors, cancel) = (self.project, self.executors, self.cancel.clone());
         let rejected = project.rejected_path(&label);
@@ -256,8 +314,9 @@ impl<'a> Build<'a, '_, '_> {
                 // The loop outlives its actions; if it does not, nobody is left to tell.
                 let _ = sender.send(Message::Progress(label.clone(), progress));
             };
-            let result =
-                job::execute(&resolved, project, executors, allowance, &rejected, &progress, &cancel);
+            let result = job::execute(
+                &resolved, project, executors, allowance, &rejected, &progress, &cancel,
+            );
             let _ = sender.send(Message::Ended(label.clone(), resolved, result));
         });
     }
@@ -269,7 +328,9 @@ impl<'a> Build<'a, '_, '_> {
                     Progress::Log { line } => {
                         let _ = self.logs.line(&label, line); // said once, when the log was begun
                     }
-                    Progress::Epoch { epoch, metrics, .. } => self.recorder.epoch(&label, *epoch, metrics),
+                    Progress::Epoch { epoch, metrics, .. } => {
+                        self.recorder.epoch(&label, *epoch, metrics)
+                    }
                     Progress::Rows { .. } => {}
                 }
                 (self.emit)(&Event::Progress { label, progress });
@@ -289,8 +350,11 @@ impl<'a> Build<'a, '_, '_> {
                     Err(JobFailure::Failure(Failure::Cancelled)) => self.skip(&label, None),
                     Err(JobFailure::Failure(failure)) => self.fail(&label, failure),
                     Err(JobFailure::Panic(message)) => {
-                        let diagnostic = Diagnostic::error("engine::bug", format!("an executor panicked: {message}"))
-                            .help("this is a bug of mlbuild; please report it with the lines above");
+                        let diagnostic = Diagnostic::error(
+                            "engine::bug",
+                            format!("an executor panicked: {message}"),
+                        )
+                        .help("this is a bug of mlbuild; please report it with the lines above");
                         self.fail_with(&label, Fault::Bug, diagnostic);
                     }
                 }
@@ -299,14 +363,19 @@ impl<'a> Build<'a, '_, '_> {
     }
 
     /// Makes a result visible, unless a source changed while the action ran.
-    fn store(&mut self, resolved: &Resolved, result: ActionResult) -> Result<ActionResult, JobFailure> {
+    fn store(
+        &mut self,
+        resolved: &Resolved,
+        result: ActionResult,
+    ) -> Result<ActionResult, JobFailure> {
         for material in resolved.inputs.values() {
             if let Material::Sources(tree) = material
                 && let Some(path) = self.sources.changed(tree)
             {
                 let message = format!("`{path}` changed while it was read");
                 return Err(JobFailure::Failure(Failure::Failed(
-                    Diagnostic::error("source::changed", message).help("nothing was published; build again"),
+                    Diagnostic::error("source::changed", message)
+                        .help("nothing was published; build again"),
                 )));
             }
         }
@@ -315,12 +384,25 @@ impl<'a> Build<'a, '_, '_> {
     }
 
     /// Takes the result of a stage; `executed` says how long it ran in this build.
-    fn accept(&mut self, label: &Label, resolved: &Resolved, result: ActionResult, executed: Option<Duration>) {
+    fn accept(
+        &mut self,
+        label: &Label,
+        resolved: &Resolved,
+        result: ActionResult,
+        executed: Option<Duration>,
+    ) {
         for warning in &result.warnings {
             let (label, warning, replayed) = (label.clone(), warning.clone(), executed.is_none());
-            (self.emit)(&Event::Warning { label, warning, replayed });
+            (self.emit)(&Event::Warning {
+                label,
+                warning,
+                replayed,
+            });
         }
-        let target = self.targets.get_mut(label).expect("a target begins before it has results");
+        let target = self
+            .targets
+            .get_mut(label)
+            .expect("a target begins before it has results");
         match executed {
             Some(duration) => {
                 target.executed = true;
@@ -331,7 +413,14 @@ impl<'a> Build<'a, '_, '_> {
         target.keys.push(resolved.key);
         let up_to_date = target.last.get(target.stage) == Some(&resolved.key);
         let (executed, now) = (executed.is_some(), self.recorder.now());
-        target.actions.push(stage_record(target.stage, resolved, &result, executed, up_to_date, now));
+        target.actions.push(stage_record(
+            target.stage,
+            resolved,
+            &result,
+            executed,
+            up_to_date,
+            now,
+        ));
         target.stage += 1;
         if !matches!(resolved.action.work, mlbuild_action::Work::Check(_)) {
             target.artifact = Some(result.artifact);
@@ -341,8 +430,13 @@ impl<'a> Build<'a, '_, '_> {
     /// All stages of `label` have passed: remembers it, places its artifact, and lets its consumers go on.
     fn publish(&mut self, label: &Label) {
         let project = self.project;
-        let target = self.targets.remove(label).expect("a target begins before it is done");
-        let artifact = target.artifact.expect("the first stage of a target yields an artifact");
+        let target = self
+            .targets
+            .remove(label)
+            .expect("a target begins before it is done");
+        let artifact = target
+            .artifact
+            .expect("the first stage of a target yields an artifact");
         let same_as_last = target.last == target.keys;
         let mut outcome = match (target.executed, same_as_last) {
             (true, _) => Outcome::Built,
@@ -363,18 +457,32 @@ impl<'a> Build<'a, '_, '_> {
                 Err(error) => return self.fail(label, cache_failure(&error)),
             }
         }
-        let unchanged = target.executed && self.last_artifact(&target.last).is_some_and(|last| last == artifact.digest());
+        let unchanged = target.executed
+            && self
+                .last_artifact(&target.last)
+                .is_some_and(|last| last == artifact.digest());
         let mut reasons = target.reasons;
         if outcome == Outcome::Restored && reasons.is_empty() {
             reasons = restore_reasons(project, &target.last, &target.keys);
         }
-        if !same_as_last && let Err(error) = project.cache.set_last_keys(&label.to_string(), &target.keys) {
+        if !same_as_last
+            && let Err(error) = project
+                .cache
+                .set_last_keys(&label.to_string(), &target.keys)
+        {
             self.trouble(Diagnostic::warning("cache::io", error.to_string()));
         }
         let ended = self.recorder.now();
         let digest = Some(artifact.digest());
-        let mut record =
-            target_record(project, label, outcome, reason_text(&reasons), target.started, ended, digest);
+        let mut record = target_record(
+            project,
+            label,
+            outcome,
+            reason_text(&reasons),
+            target.started,
+            ended,
+            digest,
+        );
         if outcome != Outcome::UpToDate {
             record.actions = target.actions;
         }
@@ -389,7 +497,10 @@ impl<'a> Build<'a, '_, '_> {
             unchanged,
         });
         if let Some(path) = placed {
-            (self.emit)(&Event::Materialized { label: label.clone(), path });
+            (self.emit)(&Event::Materialized {
+                label: label.clone(),
+                path,
+            });
         }
         self.logs.finish(label);
         self.artifacts.insert(label.clone(), artifact);
@@ -399,15 +510,21 @@ impl<'a> Build<'a, '_, '_> {
 
     /// Digest of what the stages with these keys yielded.
     fn last_artifact(&self, last: &[ActionKey]) -> Option<mlbuild_digest::Digest> {
-        let results = last.iter().filter_map(|key| self.project.cache.lookup(key).ok().flatten());
+        let results = last
+            .iter()
+            .filter_map(|key| self.project.cache.lookup(key).ok().flatten());
         // Checks yield nothing; the last stage that yields something is the target's artifact.
-        let artifacts = results.map(|result| result.artifact).filter(|a| !a.tree.entries().is_empty());
+        let artifacts = results
+            .map(|result| result.artifact)
+            .filter(|a| !a.tree.entries().is_empty());
         artifacts.last().map(|artifact| artifact.digest())
     }
 
     fn fail(&mut self, label: &Label, failure: Failure) {
         let (fault, diagnostic) = match failure {
-            Failure::Failed(diagnostic) | Failure::Rejected(diagnostic) => (Fault::Action, diagnostic),
+            Failure::Failed(diagnostic) | Failure::Rejected(diagnostic) => {
+                (Fault::Action, diagnostic)
+            }
             Failure::Invalid(diagnostic) => (Fault::User, diagnostic),
             Failure::Environment(diagnostic) => (Fault::Environment, diagnostic),
             Failure::Cancelled => return self.skip(label, None),
@@ -418,11 +535,22 @@ impl<'a> Build<'a, '_, '_> {
     fn fail_with(&mut self, label: &Label, fault: Fault, diagnostic: Diagnostic) {
         let target = self.targets.remove(label).unwrap_or_default();
         let (ended, why) = (self.recorder.now(), Some(diagnostic.to_string()));
-        let mut record =
-            target_record(self.project, label, Outcome::Failed, why, target.started, ended, None);
+        let mut record = target_record(
+            self.project,
+            label,
+            Outcome::Failed,
+            why,
+            target.started,
+            ended,
+            None,
+        );
         record.actions = target.actions;
         self.recorder.target(record);
-        (self.emit)(&Event::Failed { label: label.clone(), fault, diagnostic });
+        (self.emit)(&Event::Failed {
+            label: label.clone(),
+            fault,
+            diagnostic,
+        });
         self.logs.finish(label);
         self.outcomes.insert(label.clone(), Outcome::Failed);
         self.faults.push(fault);
@@ -435,8 +563,19 @@ impl<'a> Build<'a, '_, '_> {
     fn skip(&mut self, label: &Label, because: Option<&Label>) {
         let now = self.recorder.now();
         let why = because.map(|label| format!("{label} failed"));
-        self.recorder.target(target_record(self.project, label, Outcome::Skipped, why, now, now, None));
-        (self.emit)(&Event::Skipped { label: label.clone(), because: because.cloned() });
+        self.recorder.target(target_record(
+            self.project,
+            label,
+            Outcome::Skipped,
+            why,
+            now,
+            now,
+            None,
+        ));
+        (self.emit)(&Event::Skipped {
+            label: label.clone(),
+            because: because.cloned(),
+        });
         self.logs.finish(label);
         self.outcomes.insert(label.clone(), Outcome::Skipped);
     }
@@ -454,9 +593,25 @@ impl<'a> Build<'a, '_, '_> {
         }
         self.sources.save();
         let looks = self.sources.looks();
-        let Self { needed, mut outcomes, faults, saved, cancel, .. } = self;
-        let targets = needed.into_iter().filter_map(|label| outcomes.remove(&label).map(|o| (label, o))).collect();
-        Summary { targets, faults, saved, cancelled: cancel.is_cancelled(), looks }
+        let Self {
+            needed,
+            mut outcomes,
+            faults,
+            saved,
+            cancel,
+            ..
+        } = self;
+        let targets = needed
+            .into_iter()
+            .filter_map(|label| outcomes.remove(&label).map(|o| (label, o)))
+            .collect();
+        Summary {
+            targets,
+            faults,
+            saved,
+            cancelled: cancel.is_cancelled(),
+            looks,
+        }
     }
 }
 
@@ -467,7 +622,9 @@ pub(crate) fn stale_reasons(
     stage: usize,
     resolved: &Resolved,
 ) -> Vec<StaleReason> {
-    let old = last.get(stage).and_then(|key| project.cache.description(key).ok().flatten());
+    let old = last
+        .get(stage)
+        .and_then(|key| project.cache.description(key).ok().flatten());
     match old {
         None if last.is_empty() => vec![StaleReason::NeverBuilt],
         None => vec![StaleReason::Option {
@@ -475,12 +632,15 @@ pub(crate) fn stale_reasons(
             old: None,
             new: Some("added".to_owned()),
         }],
-        Some(old) => description_reasons(project, &old, &resolved.description),
+        Some(old) => description_reasons(project, &resolved.inputs, &old, &resolved.description),
     }
 }
 
 fn no_gpu(label: &Label, asked: u32, options: &Options) -> Diagnostic {
-    let message = format!("`{label}` asks for {asked} GPU, and this machine offers {}", options.slots.gpus);
+    let message = format!(
+        "`{label}` asks for {asked} GPU, and this machine offers {}",
+        options.slots.gpus
+    );
     Diagnostic::error("engine::no-gpu", message)
         .help("build with `--device cpu`, set `resources = { gpus = 0 }`, or build where the result is cached")
 }

@@ -163,11 +163,18 @@ pub struct Summary {
 impl Summary {
     /// The targets with this outcome.
     pub fn with(&self, outcome: Outcome) -> impl Iterator<Item = &Label> {
-        self.targets.iter().filter(move |(_, o)| *o == outcome).map(|(label, _)| label)
+        self.targets
+            .iter()
+            .filter(move |(_, o)| *o == outcome)
+            .map(|(label, _)| label)
     }
 
     /// Whether nothing was executed and nothing failed.
     pub fn is_null_build(&self) -> bool {
-        !self.cancelled && self.targets.iter().all(|(_, outcome)| *outcome == Outcome::UpToDate)
+        !self.cancelled
+            && self
+                .targets
+                .iter()
+                .all(|(_, outcome)| *outcome == Outcome::UpToDate)
     }
 }

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use mlbuild_action::{
-    ActionResult, Artifact, Cancel, Diagnostic, Failure, InputFolder, Output, Progress, Request, Tree, Work,
+    ActionResult, Artifact, Cancel, Diagnostic, Failure, InputFolder, Output, Progress, Request,
+    Tree, Work,
 };
 use mlbuild_cache::{CacheError, Destination, MaterializeMode};
 
@@ -67,7 +68,9 @@ pub(crate) fn execute(
         let table = match material {
             Material::Artifact(artifact) => {
                 let folder = Destination::Folder(&path);
-                project.cache.materialize(&artifact.tree, folder, MaterializeMode::Link)?;
+                project
+                    .cache
+                    .materialize(&artifact.tree, folder, MaterializeMode::Link)?;
                 artifact.table.clone()
             }
             Material::Sources(tree) => {
@@ -94,24 +97,37 @@ pub(crate) fn execute(
     let output_of = match executed {
         Ok(Ok(output)) => output,
         Ok(Err(Failure::Rejected(diagnostic))) => {
-            return Err(JobFailure::Failure(keep_rejected(diagnostic, &output, rejected)));
+            return Err(JobFailure::Failure(keep_rejected(
+                diagnostic, &output, rejected,
+            )));
         }
         Ok(Err(failure)) => return Err(JobFailure::Failure(failure)),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            let text = text
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
             return Err(JobFailure::Panic(text.to_owned()));
         }
     };
     if cancel.is_cancelled() {
         return Err(JobFailure::Failure(Failure::Cancelled));
     }
-    let Output { table, metrics, warnings } = output_of;
+    let Output {
+        table,
+        metrics,
+        warnings,
+    } = output_of;
     let tree = match resolved.action.work {
         Work::Check(_) => Tree::default(),
         _ => project.cache.ingest_folder(&output)?,
     };
-    Ok(ActionResult { artifact: Artifact { tree, table }, metrics, warnings, duration })
+    Ok(ActionResult {
+        artifact: Artifact { tree, table },
+        metrics,
+        warnings,
+        duration,
+    })
 }
 
 /// Places links to the project's files in `folder`, under their paths in the project.
@@ -138,14 +154,23 @@ fn keep_rejected(diagnostic: Diagnostic, output: &Path, rejected: &Path) -> Fail
         return Failure::Rejected(diagnostic);
     }
     let _ = fs::remove_dir_all(rejected);
-    let kept = rejected.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::rename(output, rejected));
+    let kept = rejected
+        .parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| fs::rename(output, rejected));
     Failure::Rejected(match kept {
-        Ok(()) => diagnostic.detail([format!("what was rejected is kept at {}", rejected.display())]),
+        Ok(()) => diagnostic.detail([format!(
+            "what was rejected is kept at {}",
+            rejected.display()
+        )]),
         Err(_) => diagnostic,
     })
 }
 
 fn io_failure(what: &str, path: &Path, e: &io::Error) -> JobFailure {
     let message = format!("cannot {what} `{}`: {e}", path.display());
-    JobFailure::Failure(Failure::Environment(Diagnostic::error("engine::io", message)))
+    JobFailure::Failure(Failure::Environment(Diagnostic::error(
+        "engine::io",
+        message,
+    )))
 }

@@ -12,7 +12,10 @@ use mlbuild_manifest::Label;
 
 /// Where the log of `label` is, below the project's state folder.
 pub fn log_path(state: &Path, label: &Label) -> PathBuf {
-    state.join("logs").join(label.kind().as_str()).join(format!("{}.log", label.name()))
+    state
+        .join("logs")
+        .join(label.kind().as_str())
+        .join(format!("{}.log", label.name()))
 }
 
 /// The open logs of one build.
@@ -23,7 +26,10 @@ pub(crate) struct Logs<'a> {
 
 impl<'a> Logs<'a> {
     pub(crate) fn new(state: &'a Path) -> Self {
-        Self { state, open: BTreeMap::new() }
+        Self {
+            state,
+            open: BTreeMap::new(),
+        }
     }
 
     /// Notes that a stage of `label` starts.

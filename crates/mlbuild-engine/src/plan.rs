@@ -13,7 +13,7 @@ use mlbuild_manifest::Label;
 use crate::build::stale_reasons;
 use crate::project::{Executors, Project};
 use crate::reason::{self, StaleReason};
-use crate::resolve::{Context, Sources, resolve, stage_name};
+use crate::resolve::{Context, Material, Sources, resolve, source_changes, stage_name};
 
 /// What a build would do with a target.
 #[derive(Clone, PartialEq, Debug)]
@@ -76,11 +76,19 @@ pub fn plan(project: &Project, wanted: &[Label], executors: &Executors) -> Vec<P
     let mut planned = Vec::new();
     for label in project.graph.upstream(wanted) {
         let inputs: BTreeSet<Label> = project.graph.inputs(&label).into_iter().collect();
-        let on: Vec<Label> = inputs.into_iter().filter(|input| !artifacts.contains_key(input)).collect();
+        let on: Vec<Label> = inputs
+            .into_iter()
+            .filter(|input| !artifacts.contains_key(input))
+            .collect();
         let target = if on.is_empty() {
             plan_target(project, &label, executors, &artifacts, &mut sources)
         } else {
-            Planned { label: label.clone(), verdict: Verdict::Pending { on }, keys: Vec::new(), artifact: None }
+            Planned {
+                label: label.clone(),
+                verdict: Verdict::Pending { on },
+                keys: Vec::new(),
+                artifact: None,
+            }
         };
         if let Some(artifact) = &target.artifact {
             artifacts.insert(label, artifact.clone());
@@ -98,14 +106,26 @@ fn plan_target(
     artifacts: &BTreeMap<Label, Artifact>,
     sources: &mut Sources<'_>,
 ) -> Planned {
-    let declared = project.graph.target(label).expect("the graph orders its own targets");
+    let declared = project
+        .graph
+        .target(label)
+        .expect("the graph orders its own targets");
     let last = project.cache.last_keys(&label.to_string());
     let mut keys = Vec::new();
     let mut artifact = None;
     let mut saves = Duration::ZERO;
-    let end = |verdict, keys, artifact| Planned { label: label.clone(), verdict, keys, artifact };
+    let end = |verdict, keys, artifact| Planned {
+        label: label.clone(),
+        verdict,
+        keys,
+        artifact,
+    };
     for (number, stage) in declared.stages.iter().enumerate() {
-        let context = Context { executors, artifacts, previous: artifact.as_ref() };
+        let context = Context {
+            executors,
+            artifacts,
+            previous: artifact.as_ref(),
+        };
         let resolved = match resolve(stage, &context, sources) {
             Ok(resolved) => resolved,
             Err(failure) => return end(Verdict::Broken(diagnostic_of(failure)), keys, None),
@@ -135,13 +155,20 @@ fn plan_target(
     let verdict = if keys == last {
         Verdict::UpToDate
     } else {
-        Verdict::Restore { reasons: restore_reasons(project, &last, &keys), saves }
+        Verdict::Restore {
+            reasons: restore_reasons(project, &last, &keys),
+            saves,
+        }
     };
     end(verdict, keys, artifact)
 }
 
 /// Why a target whose stages all have results is not what it was.
-pub(crate) fn restore_reasons(project: &Project, last: &[ActionKey], keys: &[ActionKey]) -> Vec<StaleReason> {
+pub(crate) fn restore_reasons(
+    project: &Project,
+    last: &[ActionKey],
+    keys: &[ActionKey],
+) -> Vec<StaleReason> {
     if last.is_empty() {
         return vec![StaleReason::NeverBuilt];
     }
@@ -149,20 +176,35 @@ pub(crate) fn restore_reasons(project: &Project, last: &[ActionKey], keys: &[Act
     pairs
         .filter_map(|(old, new)| {
             let description = |key| project.cache.description(key).ok().flatten();
-            Some(description_reasons(project, &description(old)?, &description(new)?))
+            Some(description_reasons(
+                project,
+                &BTreeMap::new(),
+                &description(old)?,
+                &description(new)?,
+            ))
         })
         .flatten()
         .collect()
 }
 
 /// Every reason why `new` is not `old`, with the names of changed source files.
-pub(crate) fn description_reasons(project: &Project, old: &Description, new: &Description) -> Vec<StaleReason> {
-    reason::reasons(old, new, &|old, new| crate::resolve::source_changes(project, old, new))
+pub(crate) fn description_reasons(
+    project: &Project,
+    inputs: &BTreeMap<String, Material>,
+    old: &Description,
+    new: &Description,
+) -> Vec<StaleReason> {
+    reason::reasons(old, new, &|old, new| {
+        source_changes(project, inputs, old, new)
+    })
 }
 
 fn diagnostic_of(failure: Failure) -> Diagnostic {
     match failure {
-        Failure::Failed(d) | Failure::Rejected(d) | Failure::Invalid(d) | Failure::Environment(d) => d,
+        Failure::Failed(d)
+        | Failure::Rejected(d)
+        | Failure::Invalid(d)
+        | Failure::Environment(d) => d,
         Failure::Cancelled => Diagnostic::error("engine::cancelled", "stopped"),
     }
 }

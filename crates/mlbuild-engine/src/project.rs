@@ -29,7 +29,12 @@ impl Project {
     /// Those of opening the cache.
     pub fn open(root: &Path, graph: Graph, now: SystemTime) -> Result<Self, CacheError> {
         let cache = Cache::open(&state_folder(root).join("cache"))?;
-        Ok(Self { root: root.to_owned(), graph, cache, opened: now })
+        Ok(Self {
+            root: root.to_owned(),
+            graph,
+            cache,
+            opened: now,
+        })
     }
 
     /// Where the project keeps its state: `.mlbuild`.
@@ -46,7 +51,10 @@ impl Project {
 
     /// Where the output of a target that a check or gate rejected is kept to be looked at.
     pub(crate) fn rejected_path(&self, label: &Label) -> PathBuf {
-        self.state().join("rejected").join(label.kind().as_str()).join(label.name())
+        self.state()
+            .join("rejected")
+            .join(label.kind().as_str())
+            .join(label.name())
     }
 }
 

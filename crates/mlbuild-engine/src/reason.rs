@@ -9,7 +9,10 @@ use mlbuild_action::Description;
 
 /// One difference between what a target was last built as and what it is now.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "the variants say what their `name`, `input`, `old` and `new` are of")]
+#[expect(
+    missing_docs,
+    reason = "the variants say what their `name`, `input`, `old` and `new` are of"
+)]
 pub enum StaleReason {
     /// Nothing is known of an earlier build.
     NeverBuilt,
@@ -44,11 +47,17 @@ pub enum StaleReason {
     /// The tools differ.
     Toolchain { old: String, new: String },
     /// Files of an input differ, by name where they are known.
-    Files { input: String, changed: Vec<FileChange> },
+    Files {
+        input: String,
+        changed: Vec<FileChange>,
+    },
     /// The number of rows of an input table differs.
     Rows { input: String, old: u64, new: u64 },
     /// Columns of an input table differ.
-    Columns { input: String, changed: Vec<ColumnChange> },
+    Columns {
+        input: String,
+        changed: Vec<ColumnChange>,
+    },
     /// An input came or went.
     InputSet { input: String, added: bool },
 }
@@ -125,7 +134,8 @@ impl StaleReason {
 
 impl fmt::Display for StaleReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let or_unset = |value: &Option<String>| value.clone().unwrap_or_else(|| "(unset)".to_owned());
+        let or_unset =
+            |value: &Option<String>| value.clone().unwrap_or_else(|| "(unset)".to_owned());
         match self {
             Self::NeverBuilt => f.write_str("never built before"),
             Self::OutputMissing => f.write_str("its output is missing from the cache"),
@@ -134,29 +144,48 @@ impl fmt::Display for StaleReason {
             Self::Query { old, new } => write!(f, "query: {old} -> {new}"),
             Self::Command { old, new } => write!(f, "command: {old} -> {new}"),
             Self::Param { name, old, new } => {
-                write!(f, "parameter {name}: {} -> {}", or_unset(old), or_unset(new))
+                write!(
+                    f,
+                    "parameter {name}: {} -> {}",
+                    or_unset(old),
+                    or_unset(new)
+                )
             }
             Self::Environment { name, old, new } => {
-                write!(f, "environment {name}: {} -> {}", or_unset(old), or_unset(new))
+                write!(
+                    f,
+                    "environment {name}: {} -> {}",
+                    or_unset(old),
+                    or_unset(new)
+                )
             }
             Self::Option { name, old, new } => {
                 write!(f, "{name}: {} -> {}", or_unset(old), or_unset(new))
             }
             Self::Toolchain { old, new } => write!(f, "tools: {old} -> {new}"),
-            Self::Files { input, changed } if changed.is_empty() => write!(f, "{input}: files changed"),
+            Self::Files { input, changed } if changed.is_empty() => {
+                write!(f, "{input}: files changed")
+            }
             Self::Files { input, changed } => {
-                let names: Vec<_> =
-                    changed.iter().map(|c| format!("{} {}", c.path, c.change.as_str())).collect();
+                let names: Vec<_> = changed
+                    .iter()
+                    .map(|c| format!("{} {}", c.path, c.change.as_str()))
+                    .collect();
                 write!(f, "{input}: {}", some_of(&names))
             }
             Self::Rows { input, old, new } => write!(f, "{input}: {old} -> {new} rows"),
             Self::Columns { input, changed } => {
-                let names: Vec<_> =
-                    changed.iter().map(|c| format!("{} {}", c.column, c.change.as_str())).collect();
+                let names: Vec<_> = changed
+                    .iter()
+                    .map(|c| format!("{} {}", c.column, c.change.as_str()))
+                    .collect();
                 write!(f, "{input}: column {}", some_of(&names))
             }
             Self::InputSet { input, added: true } => write!(f, "{input}: read now, not before"),
-            Self::InputSet { input, added: false } => write!(f, "{input}: read before, not now"),
+            Self::InputSet {
+                input,
+                added: false,
+            } => write!(f, "{input}: read before, not now"),
         }
     }
 }
@@ -183,13 +212,21 @@ pub(crate) fn reasons(
     let mut columns: Vec<(String, Vec<ColumnChange>)> = Vec::new();
     let mut lists = Vec::new();
     let (old, new) = (old.parts(), new.parts());
-    let inputs = |parts: &std::collections::BTreeMap<String, String>| -> std::collections::BTreeSet<String> {
-        parts.keys().filter_map(|part| InputPart::of(part)).map(|part| part.input.to_owned()).collect()
-    };
+    let inputs =
+        |parts: &std::collections::BTreeMap<String, String>| -> std::collections::BTreeSet<String> {
+            parts
+                .keys()
+                .filter_map(|part| InputPart::of(part))
+                .map(|part| part.input.to_owned())
+                .collect()
+        };
     let (old_inputs, new_inputs) = (inputs(old), inputs(new));
     for input in old_inputs.symmetric_difference(&new_inputs) {
         let added = new_inputs.contains(input);
-        reasons.push(StaleReason::InputSet { input: input.clone(), added });
+        reasons.push(StaleReason::InputSet {
+            input: input.clone(),
+            added,
+        });
     }
 
     let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
@@ -208,16 +245,25 @@ pub(crate) fn reasons(
         }
         match part.part {
             "files" => {
-                let changed = was.zip(is).map_or_else(Vec::new, |(was, is)| files(was, is));
+                let changed = was
+                    .zip(is)
+                    .map_or_else(Vec::new, |(was, is)| files(was, is));
                 reasons.push(StaleReason::Files { input, changed });
             }
             "rows" => {
                 let count = |text: Option<&String>| text.and_then(|t| t.parse().ok()).unwrap_or(0);
-                reasons.push(StaleReason::Rows { input, old: count(was), new: count(is) });
+                reasons.push(StaleReason::Rows {
+                    input,
+                    old: count(was),
+                    new: count(is),
+                });
             }
             other => match other.strip_prefix("column.") {
                 Some(column) => {
-                    let change = ColumnChange { column: column.to_owned(), change: Change::of(was, is) };
+                    let change = ColumnChange {
+                        column: column.to_owned(),
+                        change: Change::of(was, is),
+                    };
                     match columns.last_mut().filter(|(last, _)| *last == input) {
                         Some((_, changes)) => changes.push(change),
                         None => columns.push((input, vec![change])),
@@ -225,7 +271,10 @@ pub(crate) fn reasons(
                 }
                 // A column that came or went also changes this list: said once, by name, below.
                 None if other == "columns" => {
-                    lists.push((input, option_reason("column order", was.cloned(), is.cloned())));
+                    lists.push((
+                        input,
+                        option_reason("column order", was.cloned(), is.cloned()),
+                    ));
                 }
                 None => reasons.push(option_reason(name, was.cloned(), is.cloned())),
             },
@@ -233,7 +282,11 @@ pub(crate) fn reasons(
     }
     let unsaid = |(input, _): &(String, _)| columns.iter().all(|(said, _)| said != input);
     reasons.extend(lists.into_iter().filter(unsaid).map(|(_, reason)| reason));
-    reasons.extend(columns.into_iter().map(|(input, changed)| StaleReason::Columns { input, changed }));
+    reasons.extend(
+        columns
+            .into_iter()
+            .map(|(input, changed)| StaleReason::Columns { input, changed }),
+    );
     reasons
 }
 
@@ -250,18 +303,30 @@ impl<'a> InputPart<'a> {
         let mut ends = [".files", ".rows", ".key", ".columns"].into_iter();
         if let Some(end) = ends.find(|end| rest.ends_with(end) && !rest.contains(".column.")) {
             let input = &rest[..rest.len() - end.len()];
-            return Some(Self { input, part: &end[1..] });
+            return Some(Self {
+                input,
+                part: &end[1..],
+            });
         }
         let at = rest.find(".column.")?;
-        Some(Self { input: &rest[..at], part: &rest[at + 1..] })
+        Some(Self {
+            input: &rest[..at],
+            part: &rest[at + 1..],
+        })
     }
 }
 
 fn option_reason(name: &str, old: Option<String>, new: Option<String>) -> StaleReason {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     match name {
-        "rule" => StaleReason::Rule { old: text(&old), new: text(&new) },
-        "toolchain" => StaleReason::Toolchain { old: text(&old), new: text(&new) },
+        "rule" => StaleReason::Rule {
+            old: text(&old),
+            new: text(&new),
+        },
+        "toolchain" => StaleReason::Toolchain {
+            old: text(&old),
+            new: text(&new),
+        },
         "sql" => {
             let (old, new) = differing_stretch(&text(&old), &text(&new));
             StaleReason::Query { old, new }
@@ -272,11 +337,23 @@ fn option_reason(name: &str, old: Option<String>, new: Option<String>) -> StaleR
         }
         _ => {
             if let Some(name) = name.strip_prefix("param.") {
-                StaleReason::Param { name: name.to_owned(), old, new }
+                StaleReason::Param {
+                    name: name.to_owned(),
+                    old,
+                    new,
+                }
             } else if let Some(name) = name.strip_prefix("env.") {
-                StaleReason::Environment { name: name.to_owned(), old, new }
+                StaleReason::Environment {
+                    name: name.to_owned(),
+                    old,
+                    new,
+                }
             } else {
-                StaleReason::Option { name: name.to_owned(), old, new }
+                StaleReason::Option {
+                    name: name.to_owned(),
+                    old,
+                    new,
+                }
             }
         }
     }
@@ -287,7 +364,12 @@ fn differing_stretch(old: &str, new: &str) -> (String, String) {
     let old: Vec<&str> = old.split_whitespace().collect();
     let new: Vec<&str> = new.split_whitespace().collect();
     let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let tail = old[head..]
+        .iter()
+        .rev()
+        .zip(new[head..].iter().rev())
+        .take_while(|(a, b)| a == b)
+        .count();
     // One word of context on each side where a side would be empty: `(nothing)` says little.
     let stretch = |words: &[&str]| {
         let text = words[head..words.len() - tail].join(" ");
@@ -322,8 +404,10 @@ mod tests {
     ];
 
     fn description(edits: &[(&str, Option<&str>)]) -> Description {
-        let mut parts: BTreeMap<String, String> =
-            BASE.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let mut parts: BTreeMap<String, String> = BASE
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         for (name, value) in edits {
             match value {
                 Some(value) => parts.insert((*name).to_owned(), (*value).to_owned()),
@@ -336,7 +420,10 @@ mod tests {
     #[track_caller]
     fn check(edits: &[(&str, Option<&str>)], expect: &[&str]) {
         let files = |_: &str, _: &str| {
-            vec![FileChange { path: "raw/a.csv".to_owned(), change: Change::Changed }]
+            vec![FileChange {
+                path: "raw/a.csv".to_owned(),
+                change: Change::Changed,
+            }]
         };
         let reasons = reasons(&description(&[]), &description(edits), &files);
         let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
@@ -351,7 +438,10 @@ mod tests {
     #[test]
     fn each_difference_is_said_in_its_own_words() {
         check(&[("param.gap", Some("45"))], &["parameter gap: 30 -> 45"]);
-        check(&[("param.new", Some("1"))], &["parameter new: (unset) -> 1"]);
+        check(
+            &[("param.new", Some("1"))],
+            &["parameter new: (unset) -> 1"],
+        );
         check(
             &[("sql", Some("SELECT a FROM data.b WHERE a > 2"))],
             &["query: 1 -> 2"],

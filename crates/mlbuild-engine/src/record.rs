@@ -10,8 +10,8 @@ use std::time::Duration;
 use mlbuild_action::{ActionResult, Artifact, Diagnostic, Work};
 use mlbuild_digest::Digest;
 use mlbuild_lineage::{
-    ActionRecord, ArtifactRecord, Cell, EpochRecord, InputRecord, Lineage, LineageError, Micros, Run, RunStart,
-    RunStatus, TargetRecord,
+    ActionRecord, ArtifactRecord, Cell, EpochRecord, InputRecord, Lineage, LineageError, Micros,
+    Run, RunStart, RunStatus, TargetRecord,
 };
 use mlbuild_manifest::Label;
 
@@ -63,14 +63,23 @@ fn not_recorded(error: &LineageError) -> Diagnostic {
 impl<'a> Recorder<'a> {
     /// A recorder into `lineage`; `now` is the clock.
     pub fn new(lineage: Option<&'a mut Lineage>, run: RunRecord, now: fn() -> Micros) -> Self {
-        let RunRecord { arguments, selection, version } = run;
+        let RunRecord {
+            arguments,
+            selection,
+            version,
+        } = run;
         let start = RunStart {
             command: arguments,
             selection,
             started: now(),
             tools: BTreeMap::from([("mlbuild".to_owned(), version)]),
         };
-        Self { state: lineage.map_or(State::Off, State::Idle), start, now, trouble: None }
+        Self {
+            state: lineage.map_or(State::Off, State::Idle),
+            start,
+            now,
+            trouble: None,
+        }
     }
 
     pub(crate) fn now(&self) -> Micros {
@@ -79,7 +88,9 @@ impl<'a> Recorder<'a> {
 
     /// How long targets took the last times they were built, as far as that is known.
     pub(crate) fn expected(&mut self, labels: &[Label]) -> BTreeMap<Label, Duration> {
-        let State::Idle(lineage) = &mut self.state else { return BTreeMap::new() };
+        let State::Idle(lineage) = &mut self.state else {
+            return BTreeMap::new();
+        };
         let names: Vec<String> = labels.iter().map(ToString::to_string).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         match lineage.durations(&names) {
@@ -96,7 +107,12 @@ impl<'a> Recorder<'a> {
 
     /// Records an epoch of a training.
     pub(crate) fn epoch(&mut self, label: &Label, epoch: u32, metrics: &BTreeMap<String, f64>) {
-        let record = EpochRecord { label: label.to_string(), epoch, at: self.now(), metrics: metrics.clone() };
+        let record = EpochRecord {
+            label: label.to_string(),
+            epoch,
+            at: self.now(),
+            metrics: metrics.clone(),
+        };
         self.write(|run| run.epoch(&record));
     }
 
@@ -175,13 +191,19 @@ pub(crate) fn stage_record(
             (false, false) => mlbuild_lineage::Outcome::Restored,
         },
         toolchain: resolved.action.toolchain.clone(),
-        started: if executed { now.saturating_sub(duration) } else { now },
+        started: if executed {
+            now.saturating_sub(duration)
+        } else {
+            now
+        },
         duration: result.duration,
         inputs: inputs.collect(),
         output: (!matches!(work, Work::Check(_))).then(|| artifact_record(work, &result.artifact)),
         parameters: parts
             .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix("param.")?.to_owned(), value.clone())))
+            .filter_map(|(name, value)| {
+                Some((name.strip_prefix("param.")?.to_owned(), value.clone()))
+            })
             .collect(),
         metrics: result.metrics.clone(),
     }
@@ -199,7 +221,11 @@ fn artifact_record(work: &Work, artifact: &Artifact) -> ArtifactRecord {
         kind: kind.to_owned(),
         size_bytes: artifact.tree.size_bytes(),
         rows: artifact.table.as_ref().map(|table| table.rows),
-        columns: artifact.table.as_ref().map(|table| table.columns.clone()).unwrap_or_default(),
+        columns: artifact
+            .table
+            .as_ref()
+            .map(|table| table.columns.clone())
+            .unwrap_or_default(),
     }
 }
 
@@ -213,7 +239,10 @@ pub(crate) fn target_record(
     ended: Micros,
     artifact: Option<Digest>,
 ) -> TargetRecord {
-    let rule = project.graph.target(label).map_or("", |target| target.rule.as_str());
+    let rule = project
+        .graph
+        .target(label)
+        .map_or("", |target| target.rule.as_str());
     TargetRecord {
         label: label.to_string(),
         rule: rule.to_owned(),
@@ -256,7 +285,9 @@ pub struct Rebuild {
 /// # Errors
 /// Those of reading the lineage database.
 pub fn last_rebuild(project: &Project, label: &Label) -> Result<Option<Rebuild>, LineageError> {
-    let Some(lineage) = Lineage::open_read_only(&lineage_path(&project.root))? else { return Ok(None) };
+    let Some(lineage) = Lineage::open_read_only(&lineage_path(&project.root))? else {
+        return Ok(None);
+    };
     // A label is made of letters, digits, `_` and one `:`: nothing in it needs to be quoted.
     let table = lineage.query(&format!(
         "select run, started, outcome, coalesce(reason, '') from targets \

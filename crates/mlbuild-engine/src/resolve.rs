@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mlbuild_action::{
-    Action, ActionKey, Artifact, Description, Diagnostic, Failure, Input, InputContent, Tree, TreeEntry, Work,
+    Action, ActionKey, Artifact, Description, Diagnostic, Failure, Input, InputContent, Tree,
+    TreeEntry, Work,
 };
 use mlbuild_cache::{CacheError, Destination, FileDigest, Looks, StatIndex};
 use mlbuild_graph::{FileSet, InputSource, Stage};
@@ -42,8 +43,16 @@ pub(crate) struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     pub(crate) fn new(project: &'a Project) -> Self {
-        let index = StatIndex::load(project.cache.stat_index_path(), project.root.clone(), project.opened);
-        Self { project, index, trees: BTreeMap::new() }
+        let index = StatIndex::load(
+            project.cache.stat_index_path(),
+            project.root.clone(),
+            project.opened,
+        );
+        Self {
+            project,
+            index,
+            trees: BTreeMap::new(),
+        }
     }
 
     fn tree(&mut self, files: &FileSet) -> Result<Tree, Diagnostic> {
@@ -52,14 +61,12 @@ impl<'a> Sources<'a> {
         }
         let mut entries = Vec::new();
         for path in source::expand(&self.project.root, files)? {
-            let file = self.index.digest_file(&path).map_err(|e| {
-                let at = &files.declared_at;
-                Diagnostic::error("source::unreadable", format!("cannot read `{path}`: {e}")).at(
-                    at.file.clone(),
-                    at.range.clone(),
-                    at.label.clone(),
-                )
-            })?;
+            let file =
+                self.index.digest_file(&path).map_err(|e| {
+                    let at = &files.declared_at;
+                    Diagnostic::error("source::unreadable", format!("cannot read `{path}`: {e}"))
+                        .at(at.file.clone(), at.range.clone(), at.label.clone())
+                })?;
             entries.push(TreeEntry {
                 path,
                 digest: file.digest,
@@ -75,8 +82,17 @@ impl<'a> Sources<'a> {
     /// Looks at the files of `tree` again; names one that is not what it was.
     pub(crate) fn changed(&mut self, tree: &Tree) -> Option<String> {
         let files = tree.entries().iter().map(|entry| {
-            let TreeEntry { path, digest, size_bytes, executable } = entry;
-            let file = FileDigest { digest: *digest, size_bytes: *size_bytes, executable: *executable };
+            let TreeEntry {
+                path,
+                digest,
+                size_bytes,
+                executable,
+            } = entry;
+            let file = FileDigest {
+                digest: *digest,
+                size_bytes: *size_bytes,
+                executable: *executable,
+            };
             (path.as_str(), file)
         });
         self.index.verify_unchanged(files).map(str::to_owned)
@@ -89,7 +105,9 @@ impl<'a> Sources<'a> {
             Some(_) => Destination::File(&path),
             None => Destination::Folder(&path),
         };
-        self.project.cache.publish(&artifact.tree, to, &mut self.index)
+        self.project
+            .cache
+            .publish(&artifact.tree, to, &mut self.index)
     }
 
     /// Remembers the digests for the next build; losing them costs time only.
@@ -125,26 +143,47 @@ pub(crate) fn resolve(
     let mut inputs = Vec::new();
     for input in &stage.inputs {
         let material = match &input.from {
-            InputSource::Target(label) => {
-                Material::Artifact(context.artifacts.get(label).expect("inputs are done before their consumers").clone())
+            InputSource::Target(label) => Material::Artifact(
+                context
+                    .artifacts
+                    .get(label)
+                    .expect("inputs are done before their consumers")
+                    .clone(),
+            ),
+            InputSource::Previous => Material::Artifact(
+                context
+                    .previous
+                    .expect("a stage that reads the previous one has one")
+                    .clone(),
+            ),
+            InputSource::Files(files) => {
+                Material::Sources(sources.tree(files).map_err(Failure::Invalid)?)
             }
-            InputSource::Previous => {
-                Material::Artifact(context.previous.expect("a stage that reads the previous one has one").clone())
-            }
-            InputSource::Files(files) => Material::Sources(sources.tree(files).map_err(Failure::Invalid)?),
         };
         let content = match &material {
             Material::Artifact(artifact) => artifact.content(),
             Material::Sources(tree) => InputContent::Tree(tree.digest()),
         };
-        inputs.push(Input { name: input.name.clone(), content });
+        inputs.push(Input {
+            name: input.name.clone(),
+            content,
+        });
         materials.insert(input.name.clone(), material);
     }
     let toolchain = context.executors.of(&stage.work).toolchain(&stage.work)?;
-    let action = Action { work: stage.work.clone(), inputs, toolchain };
+    let action = Action {
+        work: stage.work.clone(),
+        inputs,
+        toolchain,
+    };
     let description = action.describe();
     let key = description.key();
-    Ok(Resolved { action, description, key, inputs: materials })
+    Ok(Resolved {
+        action,
+        description,
+        key,
+        inputs: materials,
+    })
 }
 
 /// A stage's name for people: `sql`, `ingest`, `check not_null(id)`.
@@ -161,11 +200,30 @@ pub(crate) fn stage_name(work: &Work) -> String {
 }
 
 /// Which files differ between two source trees, given their digests; nothing if one is no longer known.
-pub(crate) fn source_changes(project: &Project, old: &str, new: &str) -> Vec<FileChange> {
-    let listing = |digest: &str| digest.parse().ok().and_then(|digest| project.cache.listing(&digest));
-    let (Some(old), Some(new)) = (listing(old), listing(new)) else { return Vec::new() };
+///
+/// `inputs` are those of the action now: its trees may not have been remembered yet.
+pub(crate) fn source_changes(
+    project: &Project,
+    inputs: &BTreeMap<String, Material>,
+    old: &str,
+    new: &str,
+) -> Vec<FileChange> {
+    let listing = |digest: &str| {
+        let digest = digest.parse().ok()?;
+        let mut trees = inputs.values().filter_map(|material| match material {
+            Material::Sources(tree) if tree.digest() == digest => Some(tree.clone()),
+            _ => None,
+        });
+        trees.next().or_else(|| project.cache.listing(&digest))
+    };
+    let (Some(old), Some(new)) = (listing(old), listing(new)) else {
+        return Vec::new();
+    };
     let by_path = |tree: &Tree| -> BTreeMap<String, TreeEntry> {
-        tree.entries().iter().map(|entry| (entry.path.clone(), entry.clone())).collect()
+        tree.entries()
+            .iter()
+            .map(|entry| (entry.path.clone(), entry.clone()))
+            .collect()
     };
     let (old, new) = (by_path(&old), by_path(&new));
     let paths: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
@@ -176,6 +234,11 @@ pub(crate) fn source_changes(project: &Project, old: &str, new: &str) -> Vec<Fil
     };
     paths
         .into_iter()
-        .filter_map(|path| Some(FileChange { path: path.clone(), change: change(path)? }))
+        .filter_map(|path| {
+            Some(FileChange {
+                path: path.clone(),
+                change: change(path)?,
+            })
+        })
         .collect()
 }

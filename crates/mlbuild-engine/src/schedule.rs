@@ -39,12 +39,19 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// A schedule of `needed`, which holds the inputs of all its members.
     pub(crate) fn new(graph: &Graph, needed: &[Label]) -> Self {
-        let mut schedule =
-            Self { waiting: BTreeMap::new(), consumers: BTreeMap::new(), ready: BTreeSet::new() };
+        let mut schedule = Self {
+            waiting: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            ready: BTreeSet::new(),
+        };
         for label in needed {
             let inputs: BTreeSet<Label> = graph.inputs(label).into_iter().collect();
             for input in &inputs {
-                schedule.consumers.entry(input.clone()).or_default().push(label.clone());
+                schedule
+                    .consumers
+                    .entry(input.clone())
+                    .or_default()
+                    .push(label.clone());
             }
             if inputs.is_empty() {
                 schedule.ready.insert(label.clone());
@@ -110,7 +117,11 @@ pub(crate) fn remaining_paths(
     // `needed` is in topological order, so the consumers of a target are known before it.
     for label in needed.iter().rev() {
         let consumers = graph.consumers(label);
-        let rest = consumers.iter().filter(|c| members.contains(c)).filter_map(|c| paths.get(c)).max();
+        let rest = consumers
+            .iter()
+            .filter(|c| members.contains(c))
+            .filter_map(|c| paths.get(c))
+            .max();
         let path = expected(label) + rest.copied().unwrap_or_default();
         paths.insert(label.clone(), path);
     }
@@ -127,7 +138,12 @@ pub(crate) struct Queue<J> {
 
 impl<J> Queue<J> {
     pub(crate) fn new(total: Slots) -> Self {
-        Self { free: total, total, queued: Vec::new(), running: BTreeMap::new() }
+        Self {
+            free: total,
+            total,
+            queued: Vec::new(),
+            running: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn push(&mut self, path: Duration, label: Label, resources: Resources, job: J) {
@@ -135,7 +151,9 @@ impl<J> Queue<J> {
         let resources = Resources {
             cpus: resources.cpus.min(self.total.cpus),
             gpus: resources.gpus.min(self.total.gpus),
-            memory_bytes: resources.memory_bytes.map(|bytes| bytes.min(self.total.memory_bytes)),
+            memory_bytes: resources
+                .memory_bytes
+                .map(|bytes| bytes.min(self.total.memory_bytes)),
         };
         self.queued.push((path, label, resources, job));
     }
@@ -157,7 +175,7 @@ impl<J> Queue<J> {
         self.free.cpus -= resources.cpus;
         self.free.gpus -= resources.gpus;
         self.free.memory_bytes -= resources.memory_bytes.unwrap_or(0);
-        self.running.insert(label.clone(), resources.clone());
+        self.running.insert(label.clone(), resources);
         Some((label, resources, job))
     }
 

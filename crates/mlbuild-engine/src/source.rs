@@ -22,14 +22,12 @@ use mlbuild_graph::FileSet;
 pub(crate) fn expand(root: &Path, files: &FileSet) -> Result<Vec<String>, Diagnostic> {
     let mut found = BTreeSet::new();
     for pattern in &files.patterns {
-        let before = found.len();
         let mut any = false;
         walk_pattern(root, pattern, &mut |path| {
             any = true;
             found.insert(path);
         })
         .map_err(|problem| problem.diagnostic(pattern, files))?;
-        debug_assert!(found.len() >= before);
         if !any {
             return Err(Problem::NoMatch.diagnostic(pattern, files));
         }
@@ -62,15 +60,19 @@ impl Problem {
 }
 
 fn walk_pattern(root: &Path, pattern: &str, found: &mut dyn FnMut(String)) -> Result<(), Problem> {
+    let pattern = pattern.trim_end_matches('/');
     let is_glob = |part: &str| part.contains(['*', '?', '[', '{']);
-    let base: Vec<&str> = pattern.split('/').take_while(|part| !is_glob(part)).collect();
+    let base: Vec<&str> = pattern
+        .split('/')
+        .take_while(|part| !is_glob(part))
+        .collect();
     let base = base.join("/");
     let metadata = match fs::metadata(root.join(&base)) {
         Ok(metadata) => metadata,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(Problem::Io(base, e)),
     };
-    if base == pattern.trim_end_matches('/') {
+    if base == pattern {
         if metadata.is_file() {
             found(base);
             return Ok(());
@@ -78,7 +80,9 @@ fn walk_pattern(root: &Path, pattern: &str, found: &mut dyn FnMut(String)) -> Re
         return walk(root, &base, None, &mut Ancestors::default(), found);
     }
     let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-    let glob = glob.map_err(|e| Problem::Malformed(e.kind().to_string()))?.compile_matcher();
+    let glob = glob
+        .map_err(|e| Problem::Malformed(e.kind().to_string()))?
+        .compile_matcher();
     walk(root, &base, Some(&glob), &mut Ancestors::default(), found)
 }
 
@@ -95,7 +99,16 @@ fn walk(
 ) -> Result<(), Problem> {
     use std::os::unix::fs::MetadataExt;
 
-    let unreadable = |e| Problem::Io(if folder.is_empty() { ".".to_owned() } else { folder.to_owned() }, e);
+    let unreadable = |e| {
+        Problem::Io(
+            if folder.is_empty() {
+                ".".to_owned()
+            } else {
+                folder.to_owned()
+            },
+            e,
+        )
+    };
     let path = root.join(folder);
     let metadata = fs::metadata(&path).map_err(unreadable)?;
     let identity = (metadata.dev(), metadata.ino());
@@ -108,13 +121,20 @@ fn walk(
         let name = entry.file_name();
         let Some(name) = name.to_str() else {
             let lossy = name.to_string_lossy().into_owned();
-            return Err(Problem::Io(lossy, io::Error::other("the file's name is not UTF-8")));
+            return Err(Problem::Io(
+                lossy,
+                io::Error::other("the file's name is not UTF-8"),
+            ));
         };
         let ours = folder.is_empty() && name == "out";
         if name.starts_with('.') || ours {
             continue;
         }
-        let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        let path = if folder.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{folder}/{name}")
+        };
         let mut kind = entry.file_type().map_err(unreadable)?;
         if kind.is_symlink() {
             match fs::metadata(root.join(&path)) {
@@ -141,13 +161,24 @@ mod tests {
     fn files(patterns: &[&str]) -> FileSet {
         FileSet {
             patterns: patterns.iter().map(|&p| p.to_owned()).collect(),
-            declared_at: SourceSpan { file: "mlbuild.toml".to_owned(), range: 3..7, label: "here".to_owned() },
+            declared_at: SourceSpan {
+                file: "mlbuild.toml".to_owned(),
+                range: 3..7,
+                label: "here".to_owned(),
+            },
         }
     }
 
     fn project() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
-        for path in ["raw/b.csv", "raw/a.csv", "raw/deep/c.csv", "raw/.hidden.csv", "out/data/d.csv", "e.csv"] {
+        for path in [
+            "raw/b.csv",
+            "raw/a.csv",
+            "raw/deep/c.csv",
+            "raw/.hidden.csv",
+            "out/data/d.csv",
+            "e.csv",
+        ] {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x\n").unwrap();
@@ -165,7 +196,10 @@ mod tests {
     fn patterns_name_files_folders_and_globs() {
         check(&["raw/a.csv"], &["raw/a.csv"]);
         check(&["raw/*.csv"], &["raw/a.csv", "raw/b.csv"]);
-        check(&["raw/**/*.csv"], &["raw/a.csv", "raw/b.csv", "raw/deep/c.csv"]);
+        check(
+            &["raw/**/*.csv"],
+            &["raw/a.csv", "raw/b.csv", "raw/deep/c.csv"],
+        );
         check(&["raw"], &["raw/a.csv", "raw/b.csv", "raw/deep/c.csv"]);
         check(&["raw/"], &["raw/a.csv", "raw/b.csv", "raw/deep/c.csv"]);
         check(&["raw/[ab].csv", "raw/a.csv"], &["raw/a.csv", "raw/b.csv"]);
@@ -173,7 +207,10 @@ mod tests {
 
     #[test]
     fn outputs_are_not_sources() {
-        check(&["**/*.csv"], &["e.csv", "raw/a.csv", "raw/b.csv", "raw/deep/c.csv"]);
+        check(
+            &["**/*.csv"],
+            &["e.csv", "raw/a.csv", "raw/b.csv", "raw/deep/c.csv"],
+        );
     }
 
     #[test]
@@ -183,7 +220,12 @@ mod tests {
         assert_eq!(error.code, "source::no-match");
         assert!(error.message.contains("raw/*.parquet"));
         assert_eq!(error.spans[0].range, 3..7);
-        assert_eq!(expand(root.path(), &files(&["raw/[a.csv"])).unwrap_err().code, "source::bad-pattern");
+        assert_eq!(
+            expand(root.path(), &files(&["raw/[a.csv"]))
+                .unwrap_err()
+                .code,
+            "source::bad-pattern"
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use mlbuild_action::{Check, CheckRule, Diagnostic, Failure, Output, Request, Row
 
 use crate::session::{self, Joins};
 use crate::sql_error::candidates;
-use crate::{failure, order, query, show, types};
+use crate::{failure, order, query, show};
 
 /// Violating rows that a diagnostic shows.
 const SHOWN_ROWS: usize = 5;
@@ -197,8 +197,8 @@ impl Audit<'_> {
             Ok(_) => Ok(Expr::Column(Column::from_name(name))),
             Err(_) => {
                 let fields = self.schema.fields().iter();
-                let names =
-                    fields.map(|f| format!("{} ({})", f.name(), types::name(f.data_type())));
+                let names = fields
+                    .map(|f| format!("{} ({})", f.name(), crate::show::type_name(f.data_type())));
                 Err(Failure::Invalid(
                     Diagnostic::error(
                         "check::unknown-column",
@@ -242,7 +242,7 @@ impl Audit<'_> {
                         "check::value",
                         format!(
                             "{value} is not a value of column `{column}`, which has type {}",
-                            types::name(data_type)
+                            crate::show::type_name(data_type)
                         ),
                     )
                 })

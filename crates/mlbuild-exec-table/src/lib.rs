@@ -5,9 +5,9 @@
 //! order the rows stand, how a column is digested and how the file is written.
 //!
 //! ```text
-//! files --ingest--> batches --+                                      +--> table.parquet
-//!                             +--types--> canonical batches --writer-+
-//! query --plan, order, run----+                                      +--digest--> Table
+//! files --ingest--> batches --+
+//!                             +--mlbuild-table--> table.parquet, Table
+//! query --plan, order, run----+
 //! ```
 //!
 //! Invariants: equal work on equal inputs gives equal bytes, whatever the threads, the memory, the folders or the time.
@@ -22,7 +22,6 @@
 )]
 
 mod check;
-mod digest;
 mod executor;
 mod failure;
 mod ingest;
@@ -32,7 +31,6 @@ mod runtime;
 mod session;
 mod show;
 mod sql_error;
-mod types;
 mod writer;
 
 pub use executor::TableExecutor;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use mlbuild_action::Diagnostic;
@@ -24,7 +25,10 @@ pub fn preview(file: &Path, limit: usize) -> Result<Vec<String>, Diagnostic> {
     let open = File::open(file).map_err(|e| unreadable(&e))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(open).map_err(|e| unreadable(&e))?;
     let empty = RecordBatch::new_empty(reader.schema().clone());
-    let reader = reader.with_limit(limit).build().map_err(|e| unreadable(&e))?;
+    let reader = reader
+        .with_limit(limit)
+        .build()
+        .map_err(|e| unreadable(&e))?;
     let mut batches = vec![empty];
     for batch in reader {
         batches.push(batch.map_err(|e| unreadable(&e))?);
@@ -94,4 +98,10 @@ fn align(lines: &[Vec<String>]) -> Vec<String> {
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     lines.iter().map(line).collect()
+}
+
+/// The name of the type that a column of `data_type` has in a table; of its own, if a table cannot hold it.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    let canonical = mlbuild_table::canonical_type(data_type);
+    mlbuild_table::type_name(canonical.as_ref().unwrap_or(data_type))
 }

@@ -8,7 +8,6 @@ use mlbuild_action::{Diagnostic, Failure, Sql};
 
 use crate::failure::clean;
 use crate::session::InputTable;
-use crate::types;
 
 /// A query, and the tables that it can read.
 pub(crate) struct Source<'a> {
@@ -207,7 +206,7 @@ fn table_of<'a>(relation: &str, source: &'a Source<'_>) -> Option<&'a InputTable
 fn type_of(column: &Column, source: &Source<'_>) -> Option<String> {
     let table = table_of(&column.relation.as_ref()?.to_string(), source)?;
     let field = table.schema.field_with_name(&column.name).ok()?;
-    Some(types::name(field.data_type()))
+    Some(crate::show::type_name(field.data_type()))
 }
 
 /// Help that names the candidate nearest to `wanted`, and the others. A candidate is a name, or a name and its type in

@@ -1,35 +1,17 @@
-//! Writes `table.parquet`, and digests what it writes.
-//!
-//! Equal rows give equal bytes, however they arrive: batches are cut anew to one size, every property of the writer is
-//! pinned, and the file carries no Arrow schema, path or time.
+//! Writes `table.parquet` through the one table format, and tells of the rows as they go.
 
-use std::fs::File;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use arrow::compute::BatchCoalescer;
-use arrow::datatypes::{Schema, SchemaRef};
-use mlbuild_action::{Column, Diagnostic, Failure, Progress, Request, Table};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use arrow::datatypes::{DataType, Schema};
+use mlbuild_action::{Diagnostic, Failure, Progress, Request, Table};
 
-use crate::digest::ColumnDigest;
-use crate::session::BATCH_ROWS;
-use crate::{failure, types};
+use crate::failure;
 
-/// Rows a row group: what a reader can skip or read at once. A multiple of [`BATCH_ROWS`].
-const ROW_GROUP_ROWS: usize = 15 * BATCH_ROWS;
-
-/// A table being written.
+/// A table being written for a request.
 pub(crate) struct TableWriter<'a> {
     request: &'a Request<'a>,
-    schema: SchemaRef,
-    batches: BatchCoalescer,
-    digests: Vec<ColumnDigest>,
-    file: ArrowWriter<File>,
-    rows: u64,
+    table: mlbuild_table::TableWriter,
 }
 
 impl<'a> TableWriter<'a> {
@@ -42,27 +24,9 @@ impl<'a> TableWriter<'a> {
         schema: &Schema,
         path: &Path,
     ) -> Result<Self, Failure> {
-        check_names(schema)?;
-        let schema = types::canonical_schema(schema).map_err(unsupported)?;
-        let file = File::create(path)
-            .map_err(|error| failure::environment("cannot write `table.parquet`", &error))?;
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties())
-            .with_skip_arrow_metadata(true);
-        let file = ArrowWriter::try_new_with_options(file, schema.clone(), options)
-            .map_err(|error| failure::run_time(&error.into()))?;
-        Ok(Self {
-            request,
-            batches: BatchCoalescer::new(schema.clone(), BATCH_ROWS),
-            digests: schema
-                .fields()
-                .iter()
-                .map(|field| ColumnDigest::new(field.data_type()))
-                .collect(),
-            schema,
-            file,
-            rows: 0,
-        })
+        check_columns(schema)?;
+        let table = mlbuild_table::TableWriter::create(path, schema)?;
+        Ok(Self { request, table })
     }
 
     /// Appends rows.
@@ -73,22 +37,10 @@ impl<'a> TableWriter<'a> {
         if self.request.cancel.is_cancelled() {
             return Err(Failure::Cancelled);
         }
-        let batch = types::batch(batch, &self.schema).map_err(failure::arrow)?;
-        self.batches.push_batch(batch).map_err(failure::arrow)?;
-        self.write_completed()
-    }
-
-    fn write_completed(&mut self) -> Result<(), Failure> {
-        while let Some(batch) = self.batches.next_completed_batch() {
-            for (digest, column) in self.digests.iter_mut().zip(batch.columns()) {
-                digest.update(column).map_err(failure::arrow)?;
-            }
-            self.file
-                .write(&batch)
-                .map_err(|error| failure::run_time(&error.into()))?;
-            self.rows += batch.num_rows() as u64;
-            (self.request.progress)(Progress::Rows { rows: self.rows });
-        }
+        self.table.write(batch)?;
+        (self.request.progress)(Progress::Rows {
+            rows: self.table.rows(),
+        });
         Ok(())
     }
 
@@ -96,53 +48,13 @@ impl<'a> TableWriter<'a> {
     ///
     /// # Errors
     /// A full disk.
-    pub(crate) fn finish(mut self, key: &[String]) -> Result<Table, Failure> {
-        self.batches
-            .finish_buffered_batch()
-            .map_err(failure::arrow)?;
-        self.write_completed()?;
-        self.file
-            .close()
-            .map_err(|error| failure::run_time(&error.into()))?;
-        let columns = self.schema.fields().iter().zip(&self.digests);
-        Ok(Table {
-            rows: self.rows,
-            columns: columns
-                .map(|(field, digest)| Column {
-                    name: field.name().clone(),
-                    data_type: types::name(field.data_type()),
-                    digest: digest.finish(),
-                })
-                .collect(),
-            key: key.to_vec(),
-        })
+    pub(crate) fn finish(self, key: &[String]) -> Result<Table, Failure> {
+        Ok(self.table.finish(key)?)
     }
 }
 
-/// Every property that shows in the bytes, spelled out, so that a new default upstream changes nothing.
-fn properties() -> WriterProperties {
-    let zstd = ZstdLevel::try_new(1).expect("zstd has a level 1");
-    WriterProperties::builder()
-        .set_created_by("mlbuild table v1".to_owned())
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(Compression::ZSTD(zstd))
-        .set_dictionary_enabled(true)
-        .set_dictionary_page_size_limit(1 << 20)
-        .set_data_page_size_limit(1 << 20)
-        .set_data_page_row_count_limit(20_000)
-        .set_write_batch_size(1024)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_max_row_group_bytes(None)
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_statistics_truncate_length(Some(64))
-        .set_column_index_truncate_length(Some(64))
-        .set_bloom_filter_enabled(false)
-        .set_content_defined_chunking(None)
-        .set_key_value_metadata(None)
-        .build()
-}
-
-fn check_names(schema: &Schema) -> Result<(), Failure> {
+/// What the table format refuses, said in the words of a query's author.
+fn check_columns(schema: &Schema) -> Result<(), Failure> {
     if schema.fields().is_empty() {
         return Err(failure::invalid(
             "table::no-columns",
@@ -163,12 +75,14 @@ fn check_names(schema: &Schema) -> Result<(), Failure> {
                     .help("every column of a table needs a name of its own: rename one"),
             ));
         }
+        if mlbuild_table::canonical_type(field.data_type()).is_none() {
+            return Err(unsupported(name, field.data_type()));
+        }
     }
     Ok(())
 }
 
-fn unsupported((column, types::Unsupported(data_type)): (String, types::Unsupported)) -> Failure {
-    use arrow::datatypes::DataType;
+fn unsupported(column: &str, data_type: &DataType) -> Failure {
     let message = format!("column `{column}` has type {data_type}, which a table cannot hold");
     let diagnostic = Diagnostic::error("table::unsupported-type", message);
     Failure::Invalid(match data_type {

@@ -154,7 +154,7 @@ pub static ARCHITECTURES: &[Architecture] = &[
             ),
             int(
                 "epochs",
-                (30, 1, 100_000),
+                (20, 1, 100_000),
                 "passes over the training sequences at most; without a validation table, exactly",
             ),
             int(
@@ -164,8 +164,8 @@ pub static ARCHITECTURES: &[Architecture] = &[
             ),
             float(
                 "lr",
-                (1e-3, 0.0, 10.0),
-                "learning rate of AdamW after the warm-up",
+                (2e-3, 0.0, 10.0),
+                "learning rate of AdamW after the warm-up; falls in equal steps over `epochs`",
             ),
             int(
                 "warmup",
@@ -189,7 +189,7 @@ pub static ARCHITECTURES: &[Architecture] = &[
             ),
             int(
                 "patience",
-                (5, 0, 100_000),
+                (10, 0, 100_000),
                 "epochs without a better validation NDCG@10 before training stops; 0 never stops early",
             ),
             int(

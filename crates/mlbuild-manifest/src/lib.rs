@@ -29,5 +29,5 @@ pub use declaration::{
 };
 pub use label::{BadLabel, BadPath, Kind, Label, ProjectPath, is_name};
 pub use nearest::{list, nearest};
-pub use quantity::memory_bytes;
 pub use parse::{MANIFEST_FILE, SQL_FOLDERS, parse};
+pub use quantity::memory_bytes;

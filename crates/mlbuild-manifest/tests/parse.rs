@@ -442,7 +442,7 @@ fn every_parameter_ends_in_the_declaration() {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     assert_snapshot!(params.join(" "), @r#"
-    batch=16 dim=32 dropout=0.3 ema=0.99 epochs=30 heads=2 label_smoothing=0.0 layers=2 lr=1.0 max_length=100 patience=5 seed=0 warmup=100 weight_decay=0.01
+    batch=16 dim=32 dropout=0.3 ema=0.99 epochs=20 heads=2 label_smoothing=0.0 layers=2 lr=1.0 max_length=100 patience=10 seed=0 warmup=100 weight_decay=0.01
     "#);
 }
 

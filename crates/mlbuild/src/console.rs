@@ -34,7 +34,13 @@ struct Running {
 impl<'a> Console<'a> {
     pub(crate) fn new(terminal: &'a Terminal, sources: &'a [SourceText]) -> Self {
         let live = (terminal.live && !terminal.quiet).then(MultiProgress::new);
-        Self { terminal, sources, live, running: BTreeMap::new(), placed: Vec::new() }
+        Self {
+            terminal,
+            sources,
+            live,
+            running: BTreeMap::new(),
+            placed: Vec::new(),
+        }
     }
 
     /// Shows one event.
@@ -45,29 +51,56 @@ impl<'a> Console<'a> {
                 let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
                 self.line(&format!("waiting for another build of this project{who}"));
             }
-            Event::Started { label, stage, reasons, expected } => self.started(label, stage, reasons, *expected),
+            Event::Started {
+                label,
+                stage,
+                reasons,
+                expected,
+            } => self.started(label, stage, reasons, *expected),
             Event::Progress { label, progress } => self.progress(label, progress),
-            Event::Warning { label, warning, replayed } => {
-                let replayed = if *replayed { " (from an earlier build)" } else { "" };
+            Event::Warning {
+                label,
+                warning,
+                replayed,
+            } => {
+                let replayed = if *replayed {
+                    " (from an earlier build)"
+                } else {
+                    ""
+                };
                 self.always(&format!("warning    {label}: {warning}{replayed}"));
             }
-            Event::Finished { label, outcome, duration: took, rows, size_bytes, reasons, unchanged } => {
+            Event::Finished {
+                label,
+                outcome,
+                duration: took,
+                rows,
+                size_bytes,
+                reasons,
+                unchanged,
+            } => {
                 self.ended(label);
                 if *outcome == Outcome::UpToDate && !t.verbose {
                     return;
                 }
-                let what = rows.map_or_else(|| size(*size_bytes), |rows| format!("{} rows", count(rows)));
+                let what =
+                    rows.map_or_else(|| size(*size_bytes), |rows| format!("{} rows", count(rows)));
                 let (word, note) = match outcome {
-                    Outcome::Built if *unchanged => {
-                        ("built", format!("{}  same result as before", duration(*took)))
-                    }
+                    Outcome::Built if *unchanged => (
+                        "built",
+                        format!("{}  same result as before", duration(*took)),
+                    ),
                     Outcome::Built => ("built", duration(*took)),
                     Outcome::Restored => ("restored", first_reason(reasons)),
                     _ => ("up to date", String::new()),
                 };
-                self.line(format!("{} {label}  {what}  {note}", t.good(&format!("{word:10}"))).trim_end());
+                self.line(
+                    format!("{} {label}  {what}  {note}", t.good(&format!("{word:10}"))).trim_end(),
+                );
             }
-            Event::Failed { label, diagnostic, .. } => {
+            Event::Failed {
+                label, diagnostic, ..
+            } => {
                 self.ended(label);
                 self.always(&format!("{} {label}", t.bad("failed    ")));
                 let text = t.render(diagnostic, self.sources);
@@ -75,7 +108,9 @@ impl<'a> Console<'a> {
             }
             Event::Skipped { label, because } => {
                 self.ended(label);
-                let why = because.as_ref().map_or_else(String::new, |b| format!("  because {b} failed"));
+                let why = because
+                    .as_ref()
+                    .map_or_else(String::new, |b| format!("  because {b} failed"));
                 self.line(&format!("skipped    {label}{why}"));
             }
             Event::Materialized { path, .. } => self.placed.push(path.clone()),
@@ -86,11 +121,18 @@ impl<'a> Console<'a> {
         }
     }
 
-    fn started(&mut self, label: &Label, stage: &str, reasons: &[StaleReason], expected: Option<Duration>) {
+    fn started(
+        &mut self,
+        label: &Label,
+        stage: &str,
+        reasons: &[StaleReason],
+        expected: Option<Duration>,
+    ) {
         let bar = match (self.running.remove(label), &self.live) {
             (Some(Running { bar, .. }), _) => bar,
             (None, Some(live)) => {
-                let style = ProgressStyle::with_template("{spinner} {prefix}  {elapsed}  {wide_msg}");
+                let style =
+                    ProgressStyle::with_template("{spinner} {prefix}  {elapsed}  {wide_msg}");
                 let bar = live.add(ProgressBar::new_spinner());
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
                 bar.set_prefix(label.to_string());
@@ -102,21 +144,43 @@ impl<'a> Console<'a> {
         let about = expected.map_or_else(String::new, |e| format!("  (about {})", duration(e)));
         match &bar {
             Some(bar) => bar.set_message(format!("{stage}{about}")),
-            None => self.line(&format!("running    {label}  {stage}  {}{about}", first_reason(reasons))),
+            None => self.line(&format!(
+                "running    {label}  {stage}  {}{about}",
+                first_reason(reasons)
+            )),
         }
-        self.running.insert(label.clone(), Running { bar, stage: stage.to_owned(), spoke: Instant::now() });
+        self.running.insert(
+            label.clone(),
+            Running {
+                bar,
+                stage: stage.to_owned(),
+                spoke: Instant::now(),
+            },
+        );
     }
 
     fn progress(&mut self, label: &Label, progress: &Progress) {
-        let Some(running) = self.running.get_mut(label) else { return };
+        let Some(running) = self.running.get_mut(label) else {
+            return;
+        };
         let (text, plain) = match progress {
             Progress::Rows { rows } => {
                 let due = running.spoke.elapsed() >= PLAIN_EVERY;
                 (format!("{} rows", count(*rows)), due)
             }
-            Progress::Epoch { epoch, epochs, metrics } => {
-                let figures: Vec<_> = metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-                (format!("epoch {epoch}/{epochs}  {}", figures.join("  ")), true)
+            Progress::Epoch {
+                epoch,
+                epochs,
+                metrics,
+            } => {
+                let figures: Vec<_> = metrics
+                    .iter()
+                    .map(|(name, value)| format!("{name} {value:.4}"))
+                    .collect();
+                (
+                    format!("epoch {epoch}/{epochs}  {}", figures.join("  ")),
+                    true,
+                )
             }
             Progress::Log { line } => {
                 if self.terminal.verbose {

@@ -4,13 +4,19 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// An environment variable, if it is set and UTF-8.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
 pub(crate) fn var(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 /// The time now.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock"
+)]
 pub(crate) fn now() -> SystemTime {
     SystemTime::now()
 }
@@ -30,8 +36,15 @@ pub(crate) fn cpus() -> u32 {
 pub(crate) fn memory_bytes() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let total = read("/proc/meminfo").and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
-        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("MemTotal:"))?
+            .to_owned();
+        line.split_whitespace()
+            .nth(1)?
+            .parse::<u64>()
+            .ok()
+            .map(|kib| kib * 1024)
     });
     let limit = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
     // Where neither is known, what any machine has.
@@ -50,7 +63,11 @@ pub(crate) fn gpus() -> u32 {
     match var("CUDA_VISIBLE_DEVICES") {
         None => devices,
         Some(list) => {
-            let visible = list.split(',').map(str::trim).take_while(|d| !d.is_empty() && *d != "-1").count();
+            let visible = list
+                .split(',')
+                .map(str::trim)
+                .take_while(|d| !d.is_empty() && *d != "-1")
+                .count();
             devices.min(u32::try_from(visible).unwrap_or(u32::MAX))
         }
     }
@@ -62,8 +79,13 @@ pub(crate) fn worker() -> Option<PathBuf> {
         return Some(PathBuf::from(path));
     }
     const NAME: &str = "mlbuild-torch";
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(NAME)));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.join(NAME)));
     let path = var("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join(NAME));
-    beside.into_iter().chain(on_path).find(|path| path.is_file())
+    beside
+        .into_iter()
+        .chain(on_path)
+        .find(|path| path.is_file())
 }

@@ -24,12 +24,18 @@ pub(crate) struct CommandFailure {
 
 impl CommandFailure {
     pub(crate) fn new(exit: u8, diagnostic: Diagnostic) -> Self {
-        Self { diagnostics: vec![diagnostic], exit }
+        Self {
+            diagnostics: vec![diagnostic],
+            exit,
+        }
     }
 
     /// A failure whose diagnostics were shown already.
     pub(crate) fn shown(exit: u8) -> Self {
-        Self { diagnostics: Vec::new(), exit }
+        Self {
+            diagnostics: Vec::new(),
+            exit,
+        }
     }
 
     pub(crate) fn io(what: &str, path: &std::path::Path, e: &std::io::Error) -> Self {
@@ -40,7 +46,10 @@ impl CommandFailure {
 
 impl From<CacheError> for CommandFailure {
     fn from(error: CacheError) -> Self {
-        Self::new(EXIT_ENVIRONMENT, Diagnostic::error("cache::io", error.to_string()))
+        Self::new(
+            EXIT_ENVIRONMENT,
+            Diagnostic::error("cache::io", error.to_string()),
+        )
     }
 }
 

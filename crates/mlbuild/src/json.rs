@@ -47,7 +47,10 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic, sources: &[SourceText]) -> Val
 
 /// Reasons, each with its kind and its text.
 pub(crate) fn reasons(reasons: &[StaleReason]) -> Vec<Value> {
-    reasons.iter().map(|reason| json!({ "kind": reason.kind(), "text": reason.to_string() })).collect()
+    reasons
+        .iter()
+        .map(|reason| json!({ "kind": reason.kind(), "text": reason.to_string() }))
+        .collect()
 }
 
 /// The first line of a build.
@@ -60,36 +63,67 @@ pub(crate) fn started(wanted: &[Label]) -> Value {
 pub(crate) fn event(event: &Event, sources: &[SourceText]) -> Value {
     match event {
         Event::Waiting { pid } => json!({ "event": "waiting", "pid": pid }),
-        Event::Started { label, stage, reasons: why, expected } => json!({
+        Event::Started {
+            label,
+            stage,
+            reasons: why,
+            expected,
+        } => json!({
             "event": "started", "target": label.to_string(), "stage": stage, "reasons": reasons(why),
             "expected_ms": expected.map(millis),
         }),
         Event::Progress { label, progress } => {
             let target = label.to_string();
             match progress {
-                Progress::Rows { rows } => json!({ "event": "rows", "target": target, "rows": rows }),
-                Progress::Epoch { epoch, epochs, metrics } => json!({
+                Progress::Rows { rows } => {
+                    json!({ "event": "rows", "target": target, "rows": rows })
+                }
+                Progress::Epoch {
+                    epoch,
+                    epochs,
+                    metrics,
+                } => json!({
                     "event": "epoch", "target": target, "epoch": epoch, "epochs": epochs, "metrics": metrics,
                 }),
                 Progress::Log { line } => json!({ "event": "log", "target": target, "line": line }),
             }
         }
-        Event::Warning { label, warning, replayed } => json!({
+        Event::Warning {
+            label,
+            warning,
+            replayed,
+        } => json!({
             "event": "warning", "target": label.to_string(), "warning": warning, "replayed": replayed,
         }),
-        Event::Finished { label, outcome, duration, rows, size_bytes, reasons: why, unchanged } => json!({
+        Event::Finished {
+            label,
+            outcome,
+            duration,
+            rows,
+            size_bytes,
+            reasons: why,
+            unchanged,
+        } => json!({
             "event": "finished", "target": label.to_string(), "outcome": outcome.as_str(), "duration_ms": millis(*duration),
             "rows": rows, "bytes": size_bytes, "reasons": reasons(why), "unchanged": unchanged,
         }),
-        Event::Failed { label, fault, diagnostic: what } => json!({
+        Event::Failed {
+            label,
+            fault,
+            diagnostic: what,
+        } => json!({
             "event": "failed", "target": label.to_string(), "diagnostic": diagnostic(what, sources),
             "fault": fault.as_str(),
         }),
         Event::Skipped { label, because } => json!({
             "event": "skipped", "target": label.to_string(), "because": because.as_ref().map(ToString::to_string),
         }),
-        Event::Materialized { label, path } => json!({ "event": "materialized", "target": label.to_string(), "path": path }),
-        Event::Trouble { diagnostic: what } => json!({ "event": "trouble", "diagnostic": diagnostic(what, sources) }),
+        Event::Materialized { label, path } => {
+            json!({ "event": "materialized", "target": label.to_string(), "path": path })
+        }
+        Event::Trouble { diagnostic: what } => {
+            json!({ "event": "trouble", "diagnostic": diagnostic(what, sources) })
+        }
     }
 }
 
@@ -97,7 +131,12 @@ pub(crate) fn event(event: &Event, sources: &[SourceText]) -> Value {
 ///
 /// `run` is the run's number in lineage, if it could be recorded.
 pub(crate) fn summary(summary: &Summary, run: Option<&str>, took: Duration) -> Value {
-    let labels = |outcome| summary.with(outcome).map(ToString::to_string).collect::<Vec<_>>();
+    let labels = |outcome| {
+        summary
+            .with(outcome)
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
     json!({
         "event": "summary",
         "built": labels(Outcome::Built),
@@ -115,18 +154,31 @@ pub(crate) fn summary(summary: &Summary, run: Option<&str>, took: Duration) -> V
 
 /// One target of a plan.
 pub(crate) fn planned(planned: &Planned, sources: &[SourceText]) -> Value {
-    let mut value = json!({ "target": planned.label.to_string(), "verdict": planned.verdict.as_str() });
+    let mut value =
+        json!({ "target": planned.label.to_string(), "verdict": planned.verdict.as_str() });
     match &planned.verdict {
         Verdict::UpToDate => {}
-        Verdict::Restore { reasons: why, saves } => {
+        Verdict::Restore {
+            reasons: why,
+            saves,
+        } => {
             value["reasons"] = reasons(why).into();
             value["saves_ms"] = millis(*saves).into();
         }
-        Verdict::Build { stage, reasons: why } => {
+        Verdict::Build {
+            stage,
+            reasons: why,
+        } => {
             value["stage"] = stage.as_str().into();
             value["reasons"] = reasons(why).into();
         }
-        Verdict::Pending { on } => value["on"] = on.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
+        Verdict::Pending { on } => {
+            value["on"] = on
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .into()
+        }
         Verdict::Broken(what) => value["diagnostic"] = diagnostic(what, sources),
     }
     value

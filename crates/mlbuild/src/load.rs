@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mlbuild_action::{Diagnostic, Severity};
 use mlbuild_engine::Project;
 use mlbuild_graph::Graph;
-use mlbuild_manifest::{Label, Manifest, SourceText};
+use mlbuild_manifest::{Label, SourceText};
 
 use crate::failure::{CommandFailure, EXIT_USAGE};
 use crate::terminal::Terminal;
@@ -21,15 +21,19 @@ const SQL_FOLDERS: [&str; 2] = ["data", "features"];
 /// A project with what it was read from.
 pub(crate) struct Loaded {
     pub(crate) project: Project,
-    pub(crate) manifest: Manifest,
     pub(crate) sources: Vec<SourceText>,
 }
 
 /// Loads the project around `directory` (or the current folder), showing warnings as it goes.
-pub(crate) fn load(directory: Option<&Path>, terminal: &Terminal) -> Result<Loaded, CommandFailure> {
+pub(crate) fn load(
+    directory: Option<&Path>,
+    terminal: &Terminal,
+) -> Result<Loaded, CommandFailure> {
     let root = find_root(directory)?;
     let sources = read_sources(&root)?;
-    let (manifest_text, sql) = sources.split_first().expect("the manifest is the first source");
+    let (manifest_text, sql) = sources
+        .split_first()
+        .expect("the manifest is the first source");
     let (manifest, mut diagnostics) = mlbuild_manifest::parse(manifest_text, sql);
     let (graph, more) = mlbuild_graph::resolve(&manifest);
     diagnostics.extend(more);
@@ -39,7 +43,7 @@ pub(crate) fn load(directory: Option<&Path>, terminal: &Terminal) -> Result<Load
     }
     terminal.diagnostics(&diagnostics, &sources);
     let project = Project::open(&root, graph, crate::env::now())?;
-    Ok(Loaded { project, manifest, sources })
+    Ok(Loaded { project, sources })
 }
 
 /// The folder of the nearest `mlbuild.toml`, from `directory` upwards.
@@ -49,7 +53,9 @@ pub(crate) fn find_root(directory: Option<&Path>) -> Result<PathBuf, CommandFail
         let message = format!("cannot open the folder `{}`: {e}", start.display());
         CommandFailure::new(EXIT_USAGE, Diagnostic::error("project::no-folder", message))
     })?;
-    let found = start.ancestors().find(|folder| folder.join(MANIFEST).is_file());
+    let found = start
+        .ancestors()
+        .find(|folder| folder.join(MANIFEST).is_file());
     found.map(Path::to_owned).ok_or_else(|| {
         let message = format!("no {MANIFEST} in `{}` or above it", start.display());
         let diagnostic = Diagnostic::error("project::not-found", message)
@@ -64,12 +70,26 @@ fn read_sources(root: &Path) -> Result<Vec<SourceText>, CommandFailure> {
     for folder in SQL_FOLDERS {
         let entries = match fs::read_dir(root.join(folder)) {
             Ok(entries) => entries,
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
-            Err(e) => return Err(CommandFailure::io("read the folder", &root.join(folder), &e)),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                continue;
+            }
+            Err(e) => {
+                return Err(CommandFailure::io(
+                    "read the folder",
+                    &root.join(folder),
+                    &e,
+                ));
+            }
         };
         let mut names = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(|e| CommandFailure::io("read the folder", &root.join(folder), &e))?;
+            let entry =
+                entry.map_err(|e| CommandFailure::io("read the folder", &root.join(folder), &e))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with(".sql") && !name.starts_with('.') && entry.path().is_file() {
                 names.push(format!("{folder}/{name}"));
@@ -78,7 +98,10 @@ fn read_sources(root: &Path) -> Result<Vec<SourceText>, CommandFailure> {
         names.sort();
         paths.extend(names);
     }
-    paths.into_iter().map(|path| read_text(root, path)).collect()
+    paths
+        .into_iter()
+        .map(|path| read_text(root, path))
+        .collect()
 }
 
 fn read_text(root: &Path, path: String) -> Result<SourceText, CommandFailure> {
@@ -87,15 +110,24 @@ fn read_text(root: &Path, path: String) -> Result<SourceText, CommandFailure> {
     match String::from_utf8(bytes) {
         Ok(text) => Ok(SourceText { path, text }),
         Err(e) => {
-            let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-            let diagnostic = Diagnostic::error("project::not-utf8", format!("`{path}` is not UTF-8: line {line}"));
+            let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count();
+            let diagnostic = Diagnostic::error(
+                "project::not-utf8",
+                format!("`{path}` is not UTF-8: line {line}"),
+            );
             Err(CommandFailure::new(EXIT_USAGE, diagnostic))
         }
     }
 }
 
 /// The targets that `expressions` select; all, if there is none.
-pub(crate) fn select(loaded: &Loaded, expressions: &[String]) -> Result<Vec<Label>, CommandFailure> {
+pub(crate) fn select(
+    loaded: &Loaded,
+    expressions: &[String],
+) -> Result<Vec<Label>, CommandFailure> {
     let graph: &Graph = &loaded.project.graph;
     if expressions.is_empty() {
         return Ok(graph.targets().map(|target| target.label.clone()).collect());
@@ -103,8 +135,12 @@ pub(crate) fn select(loaded: &Loaded, expressions: &[String]) -> Result<Vec<Labe
     let stale = || {
         let all: Vec<Label> = graph.targets().map(|target| target.label.clone()).collect();
         let planned = mlbuild_engine::plan(&loaded.project, &all, &crate::wiring::executors());
-        let stale = planned.into_iter().filter(|planned| planned.verdict != mlbuild_engine::Verdict::UpToDate);
-        stale.map(|planned| planned.label).collect::<std::collections::BTreeSet<Label>>()
+        let stale = planned
+            .into_iter()
+            .filter(|planned| planned.verdict != mlbuild_engine::Verdict::UpToDate);
+        stale
+            .map(|planned| planned.label)
+            .collect::<std::collections::BTreeSet<Label>>()
     };
     let stale = std::cell::LazyCell::new(stale);
     let selected = graph.select(expressions, &|label| stale.contains(label));
@@ -117,8 +153,15 @@ pub(crate) fn one_target(loaded: &Loaded, name: &str) -> Result<Label, CommandFa
         [label] => Ok(label.clone()),
         several => {
             let names: Vec<_> = several.iter().map(|label| format!("`{label}`")).collect();
-            let message = format!("`{name}` selects {} targets: {}", several.len(), names.join(", "));
-            Err(CommandFailure::new(EXIT_USAGE, Diagnostic::error("selection::several", message)))
+            let message = format!(
+                "`{name}` selects {} targets: {}",
+                several.len(),
+                names.join(", ")
+            );
+            Err(CommandFailure::new(
+                EXIT_USAGE,
+                Diagnostic::error("selection::several", message),
+            ))
         }
     }
 }

@@ -34,8 +34,11 @@ fn main() -> ExitCode {
             exit
         }
         Err(_) => {
-            let diagnostic = mlbuild_action::Diagnostic::error("mlbuild::bug", "mlbuild panicked: this is a bug")
-                .help("nothing half-written is ever used; please report it with the lines above");
+            let diagnostic = mlbuild_action::Diagnostic::error(
+                "mlbuild::bug",
+                "mlbuild panicked: this is a bug",
+            )
+            .help("nothing half-written is ever used; please report it with the lines above");
             terminal.diagnostics(&[diagnostic], &[]);
             EXIT_BUG
         }
@@ -46,7 +49,9 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<u8, CommandFailure> {
     let global = &cli.global;
     match &cli.command {
         Command::Init(args) => commands::init::run(args, global, terminal),
-        Command::Build(args) if args.dry_run => commands::plan::run(&args.selection, global, terminal),
+        Command::Build(args) if args.dry_run => {
+            commands::plan::run(&args.selection, global, terminal)
+        }
         Command::Build(args) => commands::build::run(args, global, terminal),
         Command::Plan(args) => commands::plan::run(&args.selection, global, terminal),
         Command::Why(args) => commands::why::run(args, global, terminal),

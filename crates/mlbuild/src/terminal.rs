@@ -24,13 +24,21 @@ pub(crate) struct Terminal {
 impl Terminal {
     pub(crate) fn new(global: &crate::cli::Global) -> Self {
         use crate::cli::ColorWhen;
-        let live = std::io::stderr().is_terminal() && crate::env::var("TERM").is_none_or(|t| t != "dumb");
+        let live =
+            std::io::stderr().is_terminal() && crate::env::var("TERM").is_none_or(|t| t != "dumb");
         let color = match global.color {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
-            ColorWhen::Auto => live && crate::env::var("NO_COLOR").is_none_or(|value| value.is_empty()),
+            ColorWhen::Auto => {
+                live && crate::env::var("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
         };
-        Self { live, color, quiet: global.quiet, verbose: global.verbose }
+        Self {
+            live,
+            color,
+            quiet: global.quiet,
+            verbose: global.verbose,
+        }
     }
 
     /// Prints diagnostics to standard error, each with the lines of `sources` that it is about.
@@ -39,14 +47,24 @@ impl Terminal {
             if self.quiet && diagnostic.severity == Severity::Warning {
                 continue;
             }
-            let _ = write!(std::io::stderr().lock(), "{}", self.render(diagnostic, sources));
+            let _ = write!(
+                std::io::stderr().lock(),
+                "{}",
+                self.render(diagnostic, sources)
+            );
         }
     }
 
     /// The text of one diagnostic.
     pub(crate) fn render(&self, diagnostic: &Diagnostic, sources: &[SourceText]) -> String {
-        let theme = if self.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
+        let theme = if self.color {
+            GraphicalTheme::unicode()
+        } else {
+            GraphicalTheme::unicode_nocolor()
+        };
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(100)
+            .with_links(false);
         let mut text = String::new();
         let rendered = handler.render_report(&mut text, &Report::new(diagnostic, sources));
         if rendered.is_err() {
@@ -76,13 +94,12 @@ impl Terminal {
         self.styled("31", text)
     }
 
-    /// `text` dimmed.
-    pub(crate) fn faint(&self, text: &str) -> String {
-        self.styled("2", text)
-    }
-
     fn styled(&self, code: &str, text: &str) -> String {
-        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -96,7 +113,12 @@ struct Report<'a> {
 
 impl<'a> Report<'a> {
     fn new(diagnostic: &'a Diagnostic, sources: &[SourceText]) -> Self {
-        let text_of = |file: &str| sources.iter().find(|source| source.path == file).map(|source| &source.text);
+        let text_of = |file: &str| {
+            sources
+                .iter()
+                .find(|source| source.path == file)
+                .map(|source| &source.text)
+        };
         let first = diagnostic.spans.first();
         let source = first.and_then(|span| {
             let text = text_of(&span.file)?;
@@ -104,18 +126,32 @@ impl<'a> Report<'a> {
         });
         // miette shows one source a report: places in other files are named by line.
         let mut help = diagnostic.help.clone();
-        for span in diagnostic.spans.iter().skip(1).filter(|span| Some(&span.file) != first.map(|f| &f.file)) {
+        for span in diagnostic
+            .spans
+            .iter()
+            .skip(1)
+            .filter(|span| Some(&span.file) != first.map(|f| &f.file))
+        {
             let line = text_of(&span.file).map_or(1, |text| line_of(text, span.range.start));
             let place = format!("{}:{line}: {}", span.file, span.label);
             help = Some(help.map_or_else(|| place.clone(), |help| format!("{help}\n{place}")));
         }
-        Self { diagnostic, source, help }
+        Self {
+            diagnostic,
+            source,
+            help,
+        }
     }
 }
 
 /// The line, from 1, of a byte offset.
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
+    1 + text
+        .as_bytes()
+        .iter()
+        .take(offset)
+        .filter(|byte| **byte == b'\n')
+        .count()
 }
 
 impl std::fmt::Display for Report<'_> {
@@ -139,7 +175,9 @@ impl miette::Diagnostic for Report<'_> {
     }
 
     fn help<'b>(&'b self) -> Option<Box<dyn std::fmt::Display + 'b>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+        self.help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -148,8 +186,14 @@ impl miette::Diagnostic for Report<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let source = self.source.as_ref()?;
-        let spans = self.diagnostic.spans.iter().filter(|span| span.file == source.name());
-        Some(Box::new(spans.map(|span| LabeledSpan::new(Some(span.label.clone()), span.range.start, span.range.len()))))
+        let spans = self
+            .diagnostic
+            .spans
+            .iter()
+            .filter(|span| span.file == source.name());
+        Some(Box::new(spans.map(|span| {
+            LabeledSpan::new(Some(span.label.clone()), span.range.start, span.range.len())
+        })))
     }
 }
 
@@ -186,12 +230,20 @@ pub(crate) fn size(bytes: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if unit == 0 || value >= 99.95 { format!("{value:.0} {}", UNITS[unit]) } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 || value >= 99.95 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 /// `1 target`, `3 targets`.
 pub(crate) fn plural(number: usize, noun: &str) -> String {
-    format!("{} {noun}{}", count(number as u64), if number == 1 { "" } else { "s" })
+    format!(
+        "{} {noun}{}",
+        count(number as u64),
+        if number == 1 { "" } else { "s" }
+    )
 }
 
 #[cfg(test)]
@@ -201,11 +253,25 @@ mod tests {
     #[test]
     fn figures_read_well() {
         let d = |ms| duration(Duration::from_millis(ms));
-        assert_eq!([d(0), d(999), d(1000), d(59_940), d(61_000), d(3_700_000)], [
-            "0 ms", "999 ms", "1.0 s", "59.9 s", "1 min 1 s", "1 h 1 min"
-        ]);
-        assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([size(0), size(999), size(1500), size(123_456_789)], ["0 B", "999 B", "1.5 kB", "123 MB"]);
+        assert_eq!(
+            [d(0), d(999), d(1000), d(59_940), d(61_000), d(3_700_000)],
+            [
+                "0 ms",
+                "999 ms",
+                "1.0 s",
+                "59.9 s",
+                "1 min 1 s",
+                "1 h 1 min"
+            ]
+        );
+        assert_eq!(
+            [count(0), count(999), count(1000), count(1_234_567)],
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [size(0), size(999), size(1500), size(123_456_789)],
+            ["0 B", "999 B", "1.5 kB", "123 MB"]
+        );
         assert_eq!([plural(1, "row"), plural(2, "row")], ["1 row", "2 rows"]);
     }
 }

@@ -11,9 +11,26 @@ use crate::env;
 /// Variables that a download behind a company's proxy or mirror needs; only commands with a pinned
 /// digest, whose result cannot depend on them, see them.
 const NETWORK_VARIABLES: [&str; 20] = [
-    "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "PIP_INDEX_URL",
-    "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST", "PIP_CONFIG_FILE", "PIP_DEFAULT_TIMEOUT", "PIP_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "PIP_TRUSTED_HOST",
+    "PIP_CONFIG_FILE",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_PROXY",
 ];
 
 /// The executors of this machine. Cheap: none starts anything before it is used.
@@ -28,27 +45,46 @@ pub(crate) fn executors() -> Executors {
 
 /// The command line, for lineage.
 pub(crate) fn arguments() -> Vec<String> {
-    std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect()
+    std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect()
 }
 
 fn process_settings() -> ProcessSettings {
-    let network = NETWORK_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name)?.into())));
-    ProcessSettings { path: env::var("PATH").unwrap_or_default().into(), network: network.collect() }
+    let network = NETWORK_VARIABLES
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), env::var(name)?.into())));
+    ProcessSettings {
+        path: env::var("PATH").unwrap_or_default().into(),
+        network: network.collect(),
+    }
 }
 
 fn worker_settings() -> WorkerSettings {
     let names = ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"];
-    let variables = names.into_iter().filter_map(|name| Some((name.to_owned(), env::var(name)?.into())));
-    WorkerSettings { program: env::worker(), env: variables.collect(), ..WorkerSettings::default() }
+    let variables = names
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), env::var(name)?.into())));
+    WorkerSettings {
+        program: env::worker(),
+        env: variables.collect(),
+        ..WorkerSettings::default()
+    }
 }
 
 /// What the libtorch worker says of itself, or why it says nothing.
-#[expect(clippy::disallowed_methods, reason = "starts the worker to ask for its version")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "starts the worker to ask for its version"
+)]
 pub(crate) fn worker_version() -> Result<String, String> {
     let Some(program) = env::worker() else {
         return Err("no `mlbuild-torch` beside this program or on the PATH".to_owned());
     };
-    let output = std::process::Command::new(&program).arg("--version").output();
+    let output = std::process::Command::new(&program)
+        .arg("--version")
+        .output();
     match output {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);
@@ -56,7 +92,11 @@ pub(crate) fn worker_version() -> Result<String, String> {
         }
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{} does not start: {}", program.display(), text.lines().next().unwrap_or("no message")))
+            Err(format!(
+                "{} does not start: {}",
+                program.display(),
+                text.lines().next().unwrap_or("no message")
+            ))
         }
         Err(e) => Err(format!("{} does not start: {e}", program.display())),
     }

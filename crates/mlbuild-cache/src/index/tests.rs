@@ -1,3 +1,8 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests stand where the binary does, which has a clock"
+)]
+
 use std::fs::FileTimes;
 
 use super::*;

@@ -259,7 +259,7 @@ fn number_rows<'a>(
 
 /// A value that is not of its column's type.
 fn bad_value(file: &SourceFile, line: u64, field: &Field, text: &str) -> Failure {
-    let data_type = crate::types::name(field.data_type());
+    let data_type = crate::show::type_name(field.data_type());
     let text: String = match text.char_indices().nth(60) {
         None => text.to_owned(),
         Some((cut, _)) => format!("{}…", &text[..cut]),

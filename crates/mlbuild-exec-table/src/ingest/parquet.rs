@@ -11,8 +11,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use parquet::errors::ParquetError;
 
 use super::{Batches, DeclaredTypes, SourceFile, require_columns, same_columns};
+use crate::failure;
 use crate::session::BATCH_ROWS;
-use crate::{failure, types};
 
 /// Reads all footers, to learn the columns; yields the batches of the files.
 ///
@@ -77,7 +77,13 @@ fn same_schema(
     let columns = |schema: &Schema| -> Vec<String> {
         let fields = schema.fields().iter();
         fields
-            .map(|field| format!("{} {}", field.name(), types::name(field.data_type())))
+            .map(|field| {
+                format!(
+                    "{} {}",
+                    field.name(),
+                    crate::show::type_name(field.data_type())
+                )
+            })
             .collect()
     };
     same_columns((first.0, &columns(first.1)), (other.0, &columns(other.1)))
@@ -105,7 +111,7 @@ fn cast(
                         "{}: column `{}` is not of type {}: {}",
                         file.name,
                         field.name(),
-                        types::name(field.data_type()),
+                        crate::show::type_name(field.data_type()),
                         failure::clean(&error.to_string()),
                     ),
                 )

@@ -14,7 +14,11 @@ use crate::load::{Loaded, load, select};
 use crate::terminal::Terminal;
 use crate::{env, interrupt, json, wiring};
 
-pub(crate) fn run(args: &Build, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
+pub(crate) fn run(
+    args: &Build,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<u8, CommandFailure> {
     let started = Instant::now();
     let mut loaded = load(global.directory.as_deref(), terminal)?;
     if let Some(DeviceChoice::Cpu) = args.device {
@@ -22,7 +26,9 @@ pub(crate) fn run(args: &Build, global: &Global, terminal: &Terminal) -> Result<
     }
     let wanted = select(&loaded, &args.selection.targets)?;
     let options = options(args)?;
-    let Loaded { project, sources, .. } = &loaded;
+    let Loaded {
+        project, sources, ..
+    } = &loaded;
     let cancel = Cancel::new();
     interrupt::install(&cancel);
 
@@ -34,7 +40,9 @@ pub(crate) fn run(args: &Build, global: &Global, terminal: &Terminal) -> Result<
             console.event(event);
         }
     };
-    let Some(_lock) = lock(&loaded, &cancel, &mut emit)? else { return Ok(EXIT_INTERRUPTED) };
+    let Some(_lock) = lock(&loaded, &cancel, &mut emit)? else {
+        return Ok(EXIT_INTERRUPTED);
+    };
     let run = RunRecord {
         arguments: wiring::arguments(),
         selection: args.selection.targets.clone(),
@@ -49,7 +57,15 @@ pub(crate) fn run(args: &Build, global: &Global, terminal: &Terminal) -> Result<
     }
     let mut recorder = Recorder::new(lineage.as_mut(), run, env::now_micros);
     let executors = wiring::executors();
-    let summary = mlbuild_engine::build(project, &wanted, &options, &executors, &mut recorder, &cancel, &mut emit);
+    let summary = mlbuild_engine::build(
+        project,
+        &wanted,
+        &options,
+        &executors,
+        &mut recorder,
+        &cancel,
+        &mut emit,
+    );
     let (run, trouble) = recorder.finish(&summary);
     if let Some(diagnostic) = trouble {
         emit(&Event::Trouble { diagnostic });
@@ -75,7 +91,11 @@ fn lock(
             said = true;
             emit(&Event::Waiting { pid: holder.pid });
         }
-        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if cancel.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     let about = wiring::arguments().join(" ");
     Ok(loaded.project.cache.lock(&about, &mut waiting)?)
@@ -93,11 +113,18 @@ fn options(args: &Build) -> Result<Options, CommandFailure> {
         None => env::memory_bytes() / 2,
         Some(text) => mlbuild_manifest::memory_bytes(text).ok_or_else(|| {
             let message = format!("`--memory {text}` is no size");
-            CommandFailure::new(EXIT_USAGE, Diagnostic::error("cli::size", message).help("write 512MB or 4GB"))
+            CommandFailure::new(
+                EXIT_USAGE,
+                Diagnostic::error("cli::size", message).help("write 512MB or 4GB"),
+            )
         })?,
     };
     Ok(Options {
-        slots: Slots { cpus: args.jobs.map_or_else(env::cpus, u32::from), gpus: env::gpus(), memory_bytes },
+        slots: Slots {
+            cpus: args.jobs.map_or_else(env::cpus, u32::from),
+            gpus: env::gpus(),
+            memory_bytes,
+        },
         keep_going: args.keep_going,
         force: args.force,
     })

@@ -12,7 +12,11 @@ use crate::failure::{CommandFailure, EXIT_FAILED};
 use crate::load::find_root;
 use crate::terminal::Terminal;
 
-pub(crate) fn run(args: &Clean, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
+pub(crate) fn run(
+    args: &Clean,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<u8, CommandFailure> {
     let root = find_root(global.directory.as_deref())?;
     let state = mlbuild_engine::state_folder(&root);
     let mut remove = vec![root.join("out"), state.join("rejected")];
@@ -24,17 +28,28 @@ pub(crate) fn run(args: &Clean, global: &Global, terminal: &Terminal) -> Result<
     }
     // Not while a build is writing there. A folder that was never built in has no lock to take.
     let cache = Cache::open(&state.join("cache"))?;
-    let _lock = match state.exists().then(|| cache.try_lock("clean")).transpose()? {
+    let _lock = match state
+        .exists()
+        .then(|| cache.try_lock("clean"))
+        .transpose()?
+    {
         Some(Err(holder)) => {
-            let who = holder.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            let diagnostic = Diagnostic::error("clean::busy", format!("a build of this project is running{who}"));
+            let who = holder
+                .pid
+                .map_or_else(String::new, |pid| format!(" (process {pid})"));
+            let diagnostic = Diagnostic::error(
+                "clean::busy",
+                format!("a build of this project is running{who}"),
+            );
             return Err(CommandFailure::new(EXIT_FAILED, diagnostic));
         }
         Some(Ok(lock)) => Some(lock),
         None => None,
     };
     for path in remove {
-        if remove_all(&path).map_err(|e| CommandFailure::io("remove", &path, &e))? && !terminal.quiet {
+        if remove_all(&path).map_err(|e| CommandFailure::io("remove", &path, &e))?
+            && !terminal.quiet
+        {
             let shown = path.strip_prefix(&root).unwrap_or(&path);
             let _ = writeln!(io::stdout(), "removed {}", shown.display());
         }

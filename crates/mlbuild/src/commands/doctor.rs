@@ -39,8 +39,23 @@ impl State {
 
 pub(crate) fn run(global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
     let mut findings = vec![
-        good("mlbuild", format!("{} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)),
-        good("machine", format!("{} CPU threads, {} of memory", env::cpus(), size(env::memory_bytes()))),
+        good(
+            "mlbuild",
+            format!(
+                "{} on {} {}",
+                env!("CARGO_PKG_VERSION"),
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            ),
+        ),
+        good(
+            "machine",
+            format!(
+                "{} CPU threads, {} of memory",
+                env::cpus(),
+                size(env::memory_bytes())
+            ),
+        ),
         match env::gpus() {
             0 => good("gpu", "none: models train on the CPU".to_owned()),
             n => good("gpu", format!("{n} visible")),
@@ -50,24 +65,41 @@ pub(crate) fn run(global: &Global, terminal: &Terminal) -> Result<u8, CommandFai
     ];
     match find_root(global.directory.as_deref()) {
         Ok(root) => findings.extend(project(&root)),
-        Err(_) => findings.push(good("project", "none here; `mlbuild init` writes one".to_owned())),
+        Err(_) => findings.push(good(
+            "project",
+            "none here; `mlbuild init` writes one".to_owned(),
+        )),
     }
     let mut out = io::stdout().lock();
     for Finding { what, state, says } in &findings {
         if global.json {
-            let _ = writeln!(out, "{}", json!({ "what": what, "state": state.as_str(), "says": says }));
+            let _ = writeln!(
+                out,
+                "{}",
+                json!({ "what": what, "state": state.as_str(), "says": says })
+            );
         } else {
             let word = format!("{:8}", state.as_str());
-            let word = if *state == State::Good { terminal.good(&word) } else { terminal.bad(&word) };
+            let word = if *state == State::Good {
+                terminal.good(&word)
+            } else {
+                terminal.bad(&word)
+            };
             let _ = writeln!(out, "{word} {what:10} {says}");
         }
     }
-    let broken = findings.iter().any(|finding| finding.state == State::Broken);
+    let broken = findings
+        .iter()
+        .any(|finding| finding.state == State::Broken);
     Ok(if broken { EXIT_ENVIRONMENT } else { 0 })
 }
 
 fn good(what: &'static str, says: String) -> Finding {
-    Finding { what, state: State::Good, says }
+    Finding {
+        what,
+        state: State::Good,
+        says,
+    }
 }
 
 /// Starts the worker once, as a training would.
@@ -75,17 +107,34 @@ fn worker() -> Finding {
     let what = "libtorch";
     match wiring::worker_version() {
         Ok(version) => good(what, version),
-        Err(why) => Finding { what, state: State::Limited, says: format!("{why}; native baselines work all the same") },
+        Err(why) => Finding {
+            what,
+            state: State::Limited,
+            says: format!("{why}; native baselines work all the same"),
+        },
     }
 }
 
 fn sandbox() -> Finding {
     let (state, says) = match mlbuild_exec_process::sandbox_status() {
-        SandboxStatus::Full => (State::Good, "commands cannot write elsewhere or use the network"),
-        SandboxStatus::FilesOnly => (State::Limited, "commands cannot write elsewhere; this kernel cannot refuse them the network"),
-        SandboxStatus::Missing => (State::Limited, "this kernel has no Landlock: commands are not confined"),
+        SandboxStatus::Full => (
+            State::Good,
+            "commands cannot write elsewhere or use the network",
+        ),
+        SandboxStatus::FilesOnly => (
+            State::Limited,
+            "commands cannot write elsewhere; this kernel cannot refuse them the network",
+        ),
+        SandboxStatus::Missing => (
+            State::Limited,
+            "this kernel has no Landlock: commands are not confined",
+        ),
     };
-    Finding { what: "sandbox", state, says: says.to_owned() }
+    Finding {
+        what: "sandbox",
+        state,
+        says: says.to_owned(),
+    }
 }
 
 fn project(root: &Path) -> Vec<Finding> {
@@ -95,12 +144,21 @@ fn project(root: &Path) -> Vec<Finding> {
     let _ = std::fs::remove_file(&probe);
     let writable = match written {
         Ok(()) => good("project", format!("{} is writable", root.display())),
-        Err(e) => Finding { what: "project", state: State::Broken, says: format!("cannot write to {}: {e}", state.display()) },
+        Err(e) => Finding {
+            what: "project",
+            state: State::Broken,
+            says: format!("cannot write to {}: {e}", state.display()),
+        },
     };
-    let lineage = match mlbuild_lineage::Lineage::open_read_only(&mlbuild_engine::lineage_path(root)) {
-        Ok(Some(_)) => good("lineage", "the database opens".to_owned()),
-        Ok(None) => good("lineage", "nothing built yet".to_owned()),
-        Err(error) => Finding { what: "lineage", state: State::Limited, says: error.to_string() },
-    };
+    let lineage =
+        match mlbuild_lineage::Lineage::open_read_only(&mlbuild_engine::lineage_path(root)) {
+            Ok(Some(_)) => good("lineage", "the database opens".to_owned()),
+            Ok(None) => good("lineage", "nothing built yet".to_owned()),
+            Err(error) => Finding {
+                what: "lineage",
+                state: State::Limited,
+                says: error.to_string(),
+            },
+        };
     vec![writable, lineage]
 }

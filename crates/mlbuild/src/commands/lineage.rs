@@ -12,7 +12,11 @@ use crate::load::{Loaded, load, one_target};
 use crate::terminal::{Terminal, count, size};
 use crate::wiring;
 
-pub(crate) fn run(args: &Lineage, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
+pub(crate) fn run(
+    args: &Lineage,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
     let label = one_target(&loaded, &args.target)?;
     let graph = &loaded.project.graph;
@@ -50,7 +54,11 @@ pub(crate) fn run(args: &Lineage, global: &Global, terminal: &Terminal) -> Resul
 }
 
 fn artifact<'a>(label: &Label, planned: &'a [Planned]) -> Option<&'a mlbuild_action::Artifact> {
-    planned.iter().find(|planned| planned.label == *label)?.artifact.as_ref()
+    planned
+        .iter()
+        .find(|planned| planned.label == *label)?
+        .artifact
+        .as_ref()
 }
 
 fn line(label: &Label, planned: &[Planned]) -> String {
@@ -67,9 +75,20 @@ fn line(label: &Label, planned: &[Planned]) -> String {
     }
 }
 
-fn value(label: &Label, direction: &str, planned: &[Planned], loaded: &Loaded) -> serde_json::Value {
+fn value(
+    label: &Label,
+    direction: &str,
+    planned: &[Planned],
+    loaded: &Loaded,
+) -> serde_json::Value {
     let found = artifact(label, planned);
-    let inputs: Vec<String> = loaded.project.graph.inputs(label).iter().map(ToString::to_string).collect();
+    let inputs: Vec<String> = loaded
+        .project
+        .graph
+        .inputs(label)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     json!({
         "target": label.to_string(), "direction": direction, "inputs": inputs,
         "artifact": found.map(|artifact| artifact.digest().to_string()),

@@ -14,7 +14,11 @@ use crate::terminal::Terminal;
 pub(crate) fn run(args: &Log, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
     let Some(target) = &args.target else {
-        let format = if global.json { QueryFormat::Jsonl } else { QueryFormat::Table };
+        let format = if global.json {
+            QueryFormat::Jsonl
+        } else {
+            QueryFormat::Table
+        };
         return query::print(&loaded.project.root, query::LAST_RUNS, format);
     };
     let label = one_target(&loaded, target)?;

@@ -13,11 +13,22 @@ pub(crate) fn run(args: &Ls, global: &Global, terminal: &Terminal) -> Result<u8,
     let loaded = load(global.directory.as_deref(), terminal)?;
     let graph = &loaded.project.graph;
     let labels = select(&loaded, &args.selection.targets)?;
-    let targets: Vec<_> = labels.iter().filter_map(|label| graph.target(label)).collect();
-    let width = targets.iter().map(|target| target.label.to_string().len()).max().unwrap_or(0);
+    let targets: Vec<_> = labels
+        .iter()
+        .filter_map(|label| graph.target(label))
+        .collect();
+    let width = targets
+        .iter()
+        .map(|target| target.label.to_string().len())
+        .max()
+        .unwrap_or(0);
     let mut out = std::io::stdout().lock();
     for target in targets {
-        let inputs: Vec<String> = graph.inputs(&target.label).iter().map(ToString::to_string).collect();
+        let inputs: Vec<String> = graph
+            .inputs(&target.label)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         if global.json {
             let value = json!({
                 "target": target.label.to_string(), "rule": target.rule.as_str(), "inputs": inputs,
@@ -27,7 +38,11 @@ pub(crate) fn run(args: &Ls, global: &Global, terminal: &Terminal) -> Result<u8,
             let _ = writeln!(out, "{value}");
         } else {
             let about = target.description.clone().unwrap_or_default();
-            let line = format!("{:width$}  {:8}  {about}", target.label.to_string(), target.rule.as_str());
+            let line = format!(
+                "{:width$}  {:8}  {about}",
+                target.label.to_string(),
+                target.rule.as_str()
+            );
             let _ = writeln!(out, "{}", line.trim_end());
         }
     }

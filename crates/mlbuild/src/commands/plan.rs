@@ -10,7 +10,11 @@ use crate::load::{load, select};
 use crate::terminal::{Terminal, duration};
 use crate::{json, wiring};
 
-pub(crate) fn run(selection: &Selection, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
+pub(crate) fn run(
+    selection: &Selection,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
     let wanted = select(&loaded, &selection.targets)?;
     let planned = mlbuild_engine::plan(&loaded.project, &wanted, &wiring::executors());
@@ -32,7 +36,11 @@ pub(crate) fn run(selection: &Selection, global: &Global, terminal: &Terminal) -
 
 fn print(planned: &[Planned], terminal: &Terminal) {
     let mut out = std::io::stdout().lock();
-    let width = planned.iter().map(|target| target.label.to_string().len()).max().unwrap_or(0);
+    let width = planned
+        .iter()
+        .map(|target| target.label.to_string().len())
+        .max()
+        .unwrap_or(0);
     let mut shown = 0;
     for Planned { label, verdict, .. } in planned {
         let (word, why) = match verdict {
@@ -52,17 +60,29 @@ fn print(planned: &[Planned], terminal: &Terminal) {
             }
             Verdict::Pending { on } => {
                 let on: Vec<String> = on.iter().map(ToString::to_string).collect();
-                ("may build", vec![format!("if what it reads of {} changes", on.join(", "))])
+                (
+                    "may build",
+                    vec![format!("if what it reads of {} changes", on.join(", "))],
+                )
             }
             Verdict::Broken(diagnostic) => ("broken", vec![diagnostic.message.clone()]),
         };
         shown += 1;
-        let _ = writeln!(out, "{word:10} {label:width$}  {}", why.first().map_or("", String::as_str));
+        let label = label.to_string();
+        let _ = writeln!(
+            out,
+            "{word:10} {label:width$}  {}",
+            why.first().map_or("", String::as_str)
+        );
         for line in why.iter().skip(1) {
             let _ = writeln!(out, "{:10} {:width$}  {line}", "", "");
         }
     }
     if shown == 0 {
-        let _ = writeln!(out, "nothing to do: {} up to date", crate::terminal::plural(planned.len(), "target"));
+        let _ = writeln!(
+            out,
+            "nothing to do: {} up to date",
+            crate::terminal::plural(planned.len(), "target")
+        );
     }
 }

@@ -22,9 +22,17 @@ pub(crate) const LAST_RUNS: &str = "select r.run, r.started, r.status, round(r.s
     sum(t.outcome = 'up_to_date') as up_to_date, sum(t.outcome = 'failed') as failed, r.command \
     from runs r left join targets t on t.run = r.run group by r.run order by r.run desc limit 20";
 
-pub(crate) fn run(args: &Query, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
+pub(crate) fn run(
+    args: &Query,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<u8, CommandFailure> {
     let root = find_root(global.directory.as_deref())?;
-    let format = if global.json { QueryFormat::Jsonl } else { args.format };
+    let format = if global.json {
+        QueryFormat::Jsonl
+    } else {
+        args.format
+    };
     let sql = match args.sql.as_deref() {
         Some("-") => {
             let mut sql = String::new();
@@ -63,42 +71,67 @@ pub(crate) fn print(root: &Path, sql: &str, format: QueryFormat) -> Result<u8, C
 /// The lineage of the project at `root`.
 pub(crate) fn open(root: &Path) -> Result<Lineage, CommandFailure> {
     let path = mlbuild_engine::lineage_path(root);
-    Lineage::open_read_only(&path).map_err(failure)?.ok_or_else(|| {
-        let diagnostic = Diagnostic::error("lineage::none", "nothing has been built here yet, so there is no lineage");
-        CommandFailure::new(EXIT_USAGE, diagnostic.help("`mlbuild build` makes it"))
-    })
+    Lineage::open_read_only(&path)
+        .map_err(failure)?
+        .ok_or_else(|| {
+            let diagnostic = Diagnostic::error(
+                "lineage::none",
+                "nothing has been built here yet, so there is no lineage",
+            );
+            CommandFailure::new(EXIT_USAGE, diagnostic.help("`mlbuild build` makes it"))
+        })
 }
 
 /// A lineage error as a command's end.
 pub(crate) fn failure(error: LineageError) -> CommandFailure {
     let diagnostic = Diagnostic::error("lineage::failed", error.to_string());
     match error {
-        LineageError::Query { .. } | LineageError::NotAQuery => {
-            CommandFailure::new(EXIT_USAGE, diagnostic.help("`mlbuild query` without a query lists the views"))
-        }
+        LineageError::Query { .. } | LineageError::NotAQuery => CommandFailure::new(
+            EXIT_USAGE,
+            diagnostic.help("`mlbuild query` without a query lists the views"),
+        ),
         _ => CommandFailure::new(EXIT_ENVIRONMENT, diagnostic),
     }
 }
 
 fn print_aligned(out: &mut impl io::Write, table: &QueryTable) -> io::Result<()> {
-    let rows: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(text).collect()).collect();
+    let rows: Vec<Vec<String>> = table
+        .rows
+        .iter()
+        .map(|row| row.iter().map(text).collect())
+        .collect();
     let width = |i: usize| {
         let cells = rows.iter().map(|row| row[i].chars().count());
-        cells.chain([table.columns[i].chars().count()]).max().unwrap_or(0)
+        cells
+            .chain([table.columns[i].chars().count()])
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..table.columns.len()).map(width).collect();
     let mut line = |cells: &[String]| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let padded = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end())
     };
     line(&table.columns)?;
-    line(&widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>())?;
+    line(
+        &widths
+            .iter()
+            .map(|width| "-".repeat(*width))
+            .collect::<Vec<_>>(),
+    )?;
     rows.iter().try_for_each(|row| line(row))
 }
 
 fn print_csv(out: &mut impl io::Write, table: &QueryTable) -> io::Result<()> {
     let quote = |cell: &str| {
-        if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
+        if cell.contains([',', '"', '\n', '\r']) {
+            format!("\"{}\"", cell.replace('"', "\"\""))
+        } else {
+            cell.to_owned()
+        }
     };
     let header: Vec<String> = table.columns.iter().map(|name| quote(name)).collect();
     writeln!(out, "{}", header.join(","))?;

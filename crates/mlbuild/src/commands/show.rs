@@ -17,12 +17,23 @@ pub(crate) fn run(args: &Show, global: &Global, terminal: &Terminal) -> Result<u
     let label = one_target(&loaded, &args.target)?;
     let graph = &loaded.project.graph;
     let target = graph.target(&label).expect("a selected label is a target");
-    let planned = mlbuild_engine::plan(&loaded.project, std::slice::from_ref(&label), &wiring::executors());
+    let planned = mlbuild_engine::plan(
+        &loaded.project,
+        std::slice::from_ref(&label),
+        &wiring::executors(),
+    );
     let planned = planned.last().expect("a plan holds what it was asked for");
     let artifact = planned.artifact.as_ref();
-    let metrics = planned.keys.iter().filter_map(|key| loaded.project.cache.lookup(key).ok().flatten());
+    let metrics = planned
+        .keys
+        .iter()
+        .filter_map(|key| loaded.project.cache.lookup(key).ok().flatten());
     let metrics: Vec<(String, f64)> = metrics.flat_map(|result| result.metrics).collect();
-    let inputs: Vec<String> = graph.inputs(&label).iter().map(ToString::to_string).collect();
+    let inputs: Vec<String> = graph
+        .inputs(&label)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     if global.json {
         let columns = artifact.and_then(|a| a.table.as_ref()).map(|table| {
             let columns = table.columns.iter();
@@ -44,18 +55,37 @@ pub(crate) fn run(args: &Show, global: &Global, terminal: &Terminal) -> Result<u
         }
     };
     field("target", terminal.bold(&label.to_string()));
-    field("description", target.description.clone().unwrap_or_default());
+    field(
+        "description",
+        target.description.clone().unwrap_or_default(),
+    );
     field("owner", target.owner.clone().unwrap_or_default());
     field("tags", target.tags.join(", "));
-    field("rule", format!("{}, declared in {}", target.rule.as_str(), target.declared_at.file));
+    field(
+        "rule",
+        format!(
+            "{}, declared in {}",
+            target.rule.as_str(),
+            target.declared_at.file
+        ),
+    );
     field("inputs", inputs.join(", "));
     field("state", planned.verdict.as_str().replace('_', " "));
     for (name, value) in parameters(target) {
         field(&format!("  {name}"), value);
     }
-    let Some(artifact) = artifact else { return Ok(0) };
+    let Some(artifact) = artifact else {
+        return Ok(0);
+    };
     field("artifact", artifact.digest().to_string());
-    field("size", format!("{} in {}", size(artifact.tree.size_bytes()), files(artifact)));
+    field(
+        "size",
+        format!(
+            "{} in {}",
+            size(artifact.tree.size_bytes()),
+            files(artifact)
+        ),
+    );
     for (name, value) in &metrics {
         field(&format!("  {name}"), format!("{value:.6}"));
     }
@@ -63,9 +93,15 @@ pub(crate) fn run(args: &Show, global: &Global, terminal: &Terminal) -> Result<u
         field("rows", count(table.rows));
         field("key", table.key.join(", "));
         for column in &table.columns {
-            field(&format!("  {}", column.name), format!("{}  {}", column.data_type, column.digest.short()));
+            field(
+                &format!("  {}", column.name),
+                format!("{}  {}", column.data_type, column.digest.short()),
+            );
         }
-        let object = loaded.project.cache.object_path(&artifact.tree.entries()[0].digest);
+        let object = loaded
+            .project
+            .cache
+            .object_path(&artifact.tree.entries()[0].digest);
         match mlbuild_exec_table::preview(&object, args.rows) {
             Ok(lines) if args.rows > 0 => {
                 let _ = writeln!(out);

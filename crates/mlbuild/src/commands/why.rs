@@ -22,9 +22,16 @@ pub(crate) fn run(args: &Why, global: &Global, terminal: &Terminal) -> Result<u8
     Ok(0)
 }
 
-fn explain(label: &Label, planned: &[Planned], loaded: &Loaded, global: &Global) -> Result<(), CommandFailure> {
+fn explain(
+    label: &Label,
+    planned: &[Planned],
+    loaded: &Loaded,
+    global: &Global,
+) -> Result<(), CommandFailure> {
     let find = |label: &Label| planned.iter().find(|planned| planned.label == *label);
-    let Some(target) = find(label) else { return Ok(()) };
+    let Some(target) = find(label) else {
+        return Ok(());
+    };
     let history = last_rebuild(&loaded.project, label).map_err(crate::commands::query::failure)?;
     if global.json {
         let mut value = json::planned(target, &loaded.sources);
@@ -40,7 +47,9 @@ fn explain(label: &Label, planned: &[Planned], loaded: &Loaded, global: &Global)
     };
     match &target.verdict {
         Verdict::UpToDate => {
-            say(format!("{label} is up to date: nothing that it is made from differs from its last build"));
+            say(format!(
+                "{label} is up to date: nothing that it is made from differs from its last build"
+            ));
         }
         Verdict::Restore { reasons, .. } => {
             say(format!("{label} would be restored from the cache:"));
@@ -51,16 +60,26 @@ fn explain(label: &Label, planned: &[Planned], loaded: &Loaded, global: &Global)
             reasons.iter().for_each(|reason| say(format!("  {reason}")));
         }
         Verdict::Pending { on } => {
-            say(format!("{label} would be rebuilt only if what it reads of these changes:"));
+            say(format!(
+                "{label} would be rebuilt only if what it reads of these changes:"
+            ));
             for input in on {
                 say(format!("  {input}: {}", in_short(find(input))));
             }
         }
-        Verdict::Broken(diagnostic) => say(format!("{label} cannot be resolved: {}", diagnostic.message)),
+        Verdict::Broken(diagnostic) => say(format!(
+            "{label} cannot be resolved: {}",
+            diagnostic.message
+        )),
     }
     if let Some(last) = history {
-        say(format!("{label} was last {} on {} (run {}):", last.outcome, last.at, last.run));
-        last.reasons.iter().for_each(|reason| say(format!("  {reason}")));
+        say(format!(
+            "{label} was last {} on {} (run {}):",
+            last.outcome, last.at, last.run
+        ));
+        last.reasons
+            .iter()
+            .for_each(|reason| say(format!("  {reason}")));
     }
     Ok(())
 }

@@ -1,0 +1,77 @@
+//! `plan`, `why` and what they name.
+
+use crate::project::Project;
+
+#[test]
+fn a_plan_says_what_is_sure_and_what_depends() {
+    let project = Project::sums();
+    project.build(&["data:page"]);
+    let plan = project.run(&["plan", "data:page"]);
+    assert_eq!(plan.stdout, "nothing to do: 3 targets up to date\n");
+
+    project.write("raw/orders.csv", "id,amount,note\n1,10,a\n2,33,b\n");
+    let plan = project.run(&["plan", "data:page"]);
+    assert_eq!(plan.exit, Some(0));
+    insta::assert_snapshot!(plan.stdout, @r"
+    build      data:orders  ingest: files: raw/orders.csv changed
+    may build  data:total   if what it reads of data:orders changes
+    may build  data:page    if what it reads of data:total changes
+    ");
+    project
+        .build(&["data:page"])
+        .built(&["data:orders", "data:page", "data:total"]);
+}
+
+#[test]
+fn why_names_the_changed_column_of_a_rebuilt_target() {
+    let project = Project::sums();
+    project.build(&["data:page"]);
+    project.write("raw/orders.csv", "id,amount,note\n1,10,a\n2,33,b\n");
+    let built = project.build(&["data:page"]);
+    assert_eq!(
+        built.reasons("data:orders"),
+        ["files: raw/orders.csv changed"]
+    );
+    assert_eq!(
+        built.reasons("data:total"),
+        ["data:orders: column amount changed"]
+    );
+    assert_eq!(
+        built.reasons("data:page"),
+        ["data:total: column total changed"]
+    );
+
+    let why = project.run(&["why", "data:total"]);
+    let lines: Vec<&str> = why.stdout.lines().collect();
+    assert_eq!(
+        lines[0],
+        "data:total is up to date: nothing that it is made from differs from its last build"
+    );
+    assert!(
+        lines[1].starts_with("data:total was last built on "),
+        "{}",
+        lines[1]
+    );
+    assert_eq!(lines[2], "  data:orders: column amount changed");
+}
+
+#[test]
+fn why_names_files_that_came_and_went() {
+    let project = Project::sums();
+    project.build(&["data:orders"]);
+    project.write("raw/more.csv", "id,amount,note\n3,5,c\n");
+    let built = project.build(&["data:orders"]);
+    assert_eq!(built.reasons("data:orders"), ["files: raw/more.csv added"]);
+}
+
+#[test]
+fn why_before_the_first_build_says_so() {
+    let project = Project::sums();
+    let why = project.run(&["why", "data:orders", "data:page"]);
+    insta::assert_snapshot!(why.stdout, @r"
+    data:orders would be rebuilt (ingest):
+      never built before
+    data:page would be rebuilt only if what it reads of these changes:
+      data:total: undecided itself, because of data:orders
+    ");
+}

@@ -10,12 +10,9 @@
 )]
 
 mod demo;
+mod example;
 mod libtorch;
 mod prerequisites;
-#[expect(
-    dead_code,
-    reason = "the end-to-end step of `test` calls these once the example stands"
-)]
 mod readers;
 mod steps;
 mod test;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::steps::Steps;
-use crate::{Result, libtorch, prerequisites, tidy, workspace};
+use crate::{Result, example, libtorch, prerequisites, tidy, workspace};
 
 /// Runs every check, cheap ones first.
 ///
@@ -39,6 +39,9 @@ pub(crate) fn run(root: &Path) -> Result {
     steps.step("tests", || cargo(&["test"]))?;
     steps.step("build of the worker", || cargo(&["build", "-p", WORKER]))?;
     steps.step("tests of the worker", || cargo(&["test", "-p", WORKER]))?;
+    steps.step("example", || example::build(root))?;
+    steps.step("outputs of the example", || example::read(root))?;
+    steps.step("picture of the report", || example::picture(root))?;
     print!("\n{}", steps.table());
     Ok(())
 }

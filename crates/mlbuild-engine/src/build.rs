@@ -231,10 +231,9 @@ impl<'a> Build<'a, '_, '_> {
         if reasons.is_empty() {
             reasons.push(StaleReason::OutputMissing);
         }
-        for reason in reasons {
-            if !target.reasons.contains(&reason) {
-                target.reasons.push(reason);
-            }
+        // What a later stage finds changed is what an earlier one has just made.
+        if target.reasons.is_empty() {
+            target.reasons = reasons;
         }
         let declared = self
             .project

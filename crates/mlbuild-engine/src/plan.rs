@@ -172,19 +172,12 @@ pub(crate) fn restore_reasons(
     if last.is_empty() {
         return vec![StaleReason::NeverBuilt];
     }
-    let pairs = last.iter().zip(keys).filter(|(old, new)| old != new);
-    pairs
-        .filter_map(|(old, new)| {
-            let description = |key| project.cache.description(key).ok().flatten();
-            Some(description_reasons(
-                project,
-                &BTreeMap::new(),
-                &description(old)?,
-                &description(new)?,
-            ))
-        })
-        .flatten()
-        .collect()
+    // The first stage that differs: what later ones find changed is what it yields.
+    let pair = last.iter().zip(keys).find(|(old, new)| old != new);
+    let description = |key| project.cache.description(key).ok().flatten();
+    pair.and_then(|(old, new)| Some((description(old)?, description(new)?)))
+        .map(|(old, new)| description_reasons(project, &BTreeMap::new(), &old, &new))
+        .unwrap_or_default()
 }
 
 /// Every reason why `new` is not `old`, with the names of changed source files.

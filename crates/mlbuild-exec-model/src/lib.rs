@@ -1,8 +1,8 @@
 //! Trains models and predicts with them: native baselines, and the client of the libtorch worker.
 //!
-//! Both share everything but the arithmetic. Items become the indices of a [catalog](catalog), sequences become indices
-//! ([`sequences`]), then either a [`baseline`] counts here or the [`worker`] trains in a process of its own; what comes
-//! back is a model's folder ([`artifact`], `spec/model.md`) or, ranked, a table of predictions ([`predict`]).
+//! Both share everything but the arithmetic. Items become the indices of a catalog, sequences become indices
+//! (`sequences`), then either a `baseline` counts here or the `worker` trains in a process of its own; what comes
+//! back is a model's folder (`artifact`, `spec/model.md`) or, ranked, a table of predictions (`predict`).
 //!
 //! Invariants: item indices never leave this crate and the worker, tables hold items; a model's files are a function of
 //! its inputs, parameters and toolchain alone, whatever the threads; no process outlives the action that started it.

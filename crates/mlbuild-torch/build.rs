@@ -2,6 +2,10 @@
 //!
 //! Three places are searched at start: the libtorch that it was built with; `libtorch/` beside the folder of an
 //! installed worker; and `.libtorch/` of a checkout, seen from `target/debug` or `target/release`.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo talks to build scripts through the environment"
+)]
 
 use std::path::Path;
 

@@ -340,11 +340,8 @@ impl<'a> Build<'a, '_, '_> {
                     Ok(result) => {
                         let duration = result.duration;
                         self.accept(&label, &resolved, result, Some(duration));
-                        if self.stopping {
-                            self.skip(&label, None);
-                        } else {
-                            self.advance(&label);
-                        }
+                        // Also while stopping: what is complete is published, and what it queues never starts.
+                        self.advance(&label);
                     }
                     Err(JobFailure::Failure(Failure::Cancelled)) => self.skip(&label, None),
                     Err(JobFailure::Failure(failure)) => self.fail(&label, failure),

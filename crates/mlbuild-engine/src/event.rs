@@ -6,37 +6,10 @@
 use std::time::Duration;
 
 use mlbuild_action::{Diagnostic, Progress};
+pub use mlbuild_lineage::Outcome;
 use mlbuild_manifest::Label;
 
 use crate::StaleReason;
-
-/// How a target came out of a build.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Outcome {
-    /// An action of it was executed.
-    Built,
-    /// All of it came from the cache, and it is not what it was after the last build.
-    Restored,
-    /// It is what it was after the last build.
-    UpToDate,
-    /// An action, a check or a gate of it failed.
-    Failed,
-    /// It was not looked at, because something upstream failed or the build was stopped.
-    Skipped,
-}
-
-impl Outcome {
-    /// The name in JSON and lineage.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Built => "built",
-            Self::Restored => "restored",
-            Self::UpToDate => "up_to_date",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
 
 /// Whose fault a failure is; decides the exit status.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -186,9 +186,9 @@ pub(crate) fn stage_record(
         key: resolved.key,
         rule: parts.get("rule").cloned().unwrap_or_default(),
         outcome: match (executed, up_to_date) {
-            (true, _) => mlbuild_lineage::Outcome::Built,
-            (false, true) => mlbuild_lineage::Outcome::UpToDate,
-            (false, false) => mlbuild_lineage::Outcome::Restored,
+            (true, _) => Outcome::Built,
+            (false, true) => Outcome::UpToDate,
+            (false, false) => Outcome::Restored,
         },
         toolchain: resolved.action.toolchain.clone(),
         started: if executed {
@@ -246,13 +246,7 @@ pub(crate) fn target_record(
     TargetRecord {
         label: label.to_string(),
         rule: rule.to_owned(),
-        outcome: match outcome {
-            Outcome::Built => mlbuild_lineage::Outcome::Built,
-            Outcome::Restored => mlbuild_lineage::Outcome::Restored,
-            Outcome::UpToDate => mlbuild_lineage::Outcome::UpToDate,
-            Outcome::Failed => mlbuild_lineage::Outcome::Failed,
-            Outcome::Skipped => mlbuild_lineage::Outcome::Skipped,
-        },
+        outcome,
         reason,
         started,
         ended,

@@ -70,20 +70,20 @@ impl RunStatus {
 /// What became of a target or an action in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It ran.
+    /// An action of it was executed.
     Built,
-    /// Its result came from the cache, to files that were not there or not current.
+    /// All of it came from the cache, and it is not what it was after the last build, or its files were not there.
     Restored,
-    /// Nothing was to do.
+    /// It is what it was after the last build.
     UpToDate,
-    /// It ran and failed.
+    /// An action, a check or a gate of it failed.
     Failed,
-    /// It did not run because what it needs failed.
+    /// It was not looked at, because something upstream failed or the build was stopped.
     Skipped,
 }
 
 impl Outcome {
-    /// The name in the database.
+    /// The name in the database and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Built => "built",

@@ -7,16 +7,10 @@ use std::path::{Path, PathBuf};
 use mlbuild_action::{Diagnostic, Severity};
 use mlbuild_engine::Project;
 use mlbuild_graph::Graph;
-use mlbuild_manifest::{Label, SourceText};
+use mlbuild_manifest::{Label, MANIFEST_FILE, SQL_FOLDERS, SourceText};
 
 use crate::failure::{CommandFailure, EXIT_USAGE};
 use crate::terminal::Terminal;
-
-/// The file that makes a folder a project.
-pub(crate) const MANIFEST: &str = "mlbuild.toml";
-
-/// Folders whose `*.sql` files are targets.
-const SQL_FOLDERS: [&str; 2] = ["data", "features"];
 
 /// A project with what it was read from.
 pub(crate) struct Loaded {
@@ -55,9 +49,9 @@ pub(crate) fn find_root(directory: Option<&Path>) -> Result<PathBuf, CommandFail
     })?;
     let found = start
         .ancestors()
-        .find(|folder| folder.join(MANIFEST).is_file());
+        .find(|folder| folder.join(MANIFEST_FILE).is_file());
     found.map(Path::to_owned).ok_or_else(|| {
-        let message = format!("no {MANIFEST} in `{}` or above it", start.display());
+        let message = format!("no {MANIFEST_FILE} in `{}` or above it", start.display());
         let diagnostic = Diagnostic::error("project::not-found", message)
             .help("`mlbuild init` writes a project that builds; `-C DIR` names the folder of one");
         CommandFailure::new(EXIT_USAGE, diagnostic)
@@ -66,7 +60,7 @@ pub(crate) fn find_root(directory: Option<&Path>) -> Result<PathBuf, CommandFail
 
 /// The manifest first, then the SQL files by path.
 fn read_sources(root: &Path) -> Result<Vec<SourceText>, CommandFailure> {
-    let mut paths = vec![MANIFEST.to_owned()];
+    let mut paths = vec![MANIFEST_FILE.to_owned()];
     for folder in SQL_FOLDERS {
         let entries = match fs::read_dir(root.join(folder)) {
             Ok(entries) => entries,
@@ -129,9 +123,6 @@ pub(crate) fn select(
     expressions: &[String],
 ) -> Result<Vec<Label>, CommandFailure> {
     let graph: &Graph = &loaded.project.graph;
-    if expressions.is_empty() {
-        return Ok(graph.targets().map(|target| target.label.clone()).collect());
-    }
     let stale = || {
         let all: Vec<Label> = graph.targets().map(|target| target.label.clone()).collect();
         let planned = mlbuild_engine::plan(&loaded.project, &all, &crate::wiring::executors());

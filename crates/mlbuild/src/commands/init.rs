@@ -5,14 +5,14 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use mlbuild_action::Diagnostic;
+use mlbuild_manifest::MANIFEST_FILE;
 
 use crate::cli::{Global, Init};
 use crate::failure::{CommandFailure, EXIT_USAGE};
-use crate::load::MANIFEST;
 use crate::terminal::Terminal;
 
 const FILES: [(&str, &str); 6] = [
-    (MANIFEST, include_str!("init/mlbuild.toml")),
+    (MANIFEST_FILE, include_str!("init/mlbuild.toml")),
     ("raw/plays.csv", include_str!("init/plays.csv")),
     ("data/songs.sql", include_str!("init/songs.sql")),
     ("features/train.sql", include_str!("init/train.sql")),

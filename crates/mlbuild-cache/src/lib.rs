@@ -26,6 +26,7 @@ mod error;
 mod index;
 mod listing;
 mod lock;
+mod memo;
 mod objects;
 mod results;
 mod scratch;

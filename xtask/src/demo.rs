@@ -19,11 +19,15 @@ pub(crate) fn run(root: &Path) -> Result {
     let mut steps = Steps::default();
     steps.step("libtorch", || libtorch::setup(root))?;
     steps.step("release builds (about 20 minutes the first time)", || {
-        // One package set in one call: with `-p` the features, and so all dependencies, would be built twice.
-        workspace::run(&mut workspace::cargo(
-            root,
-            &["build", "--release", "--workspace", "--exclude", "xtask"],
-        ))
+        // Each with its own features, so that `cargo install` finds all of the binary's dependencies built.
+        ["mlbuild", "mlbuild-torch"]
+            .into_iter()
+            .try_for_each(|package| {
+                workspace::run(&mut workspace::cargo(
+                    root,
+                    &["build", "--release", "--locked", "-p", package],
+                ))
+            })
     })?;
     steps.step("mlbuild build report:recs", || {
         workspace::run(
@@ -51,7 +55,7 @@ Next, in {EXAMPLE}:
   edit a comment in a .sql file, then `build`: still nothing runs
   edit `gap_minutes` in mlbuild.toml, then `build`: exactly what depends on it runs
   {mlbuild} lineage model:recs          where the model came from
-To have `mlbuild` on your PATH: cargo install --path crates/mlbuild
+To have `mlbuild` on your PATH: cargo install --locked --path crates/mlbuild
 "
     )
 }

@@ -196,3 +196,21 @@ fn outside_a_project_the_way_in_is_named() {
     assert_eq!(ran.exit, Some(2));
     assert!(ran.stderr.contains("mlbuild init"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_mistake_in_the_manifest_is_json_too_where_json_is_asked_for() {
+    let project = Project::new("[data.a]\npth = \"a.csv\"\n");
+    let ran = project.run(&["build", "--json"]);
+    assert_eq!(ran.exit, Some(2));
+    let lines: Vec<serde_json::Value> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("every line is JSON"))
+        .collect();
+    assert_eq!(lines[0]["event"], "diagnostic");
+    let place = &lines[0]["diagnostic"]["places"][0];
+    assert_eq!(
+        (&place["file"], &place["line"]),
+        (&"mlbuild.toml".into(), &5.into())
+    );
+}

@@ -45,7 +45,7 @@ fn why_names_the_changed_column_of_a_rebuilt_target() {
     let lines: Vec<&str> = why.stdout.lines().collect();
     assert_eq!(
         lines[0],
-        "data:total is up to date: nothing that it is made from differs from its last build"
+        "data:total is up to date: nothing that it reads differs from its last build"
     );
     assert!(
         lines[1].starts_with("data:total was last built on "),

@@ -11,6 +11,7 @@
 mod bad_input;
 mod build;
 mod commands;
+mod cutoff;
 mod explain;
 mod faults;
 mod project;

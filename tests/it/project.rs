@@ -236,6 +236,20 @@ impl Built {
             .collect()
     }
 
+    /// The texts of what changed in `label`'s inputs without concerning it.
+    pub(crate) fn unread(&self, label: &str) -> Vec<String> {
+        let finished = |event: &&Value| event["event"] == "finished" && event["target"] == label;
+        let event = self
+            .events
+            .iter()
+            .find(finished)
+            .expect("the target finished");
+        let unread = event["unread"].as_array().unwrap().iter();
+        unread
+            .map(|unread| unread["text"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     /// The diagnostic of a target that failed.
     pub(crate) fn diagnostic(&self, label: &str) -> &Value {
         let failed = |event: &&Value| event["event"] == "failed" && event["target"] == label;

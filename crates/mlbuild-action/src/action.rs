@@ -55,8 +55,15 @@ impl FromStr for ActionKey {
 pub enum InputContent {
     /// Files: the digest of their tree.
     Tree(Digest),
-    /// A table: its rows and the columns that the action can see.
+    /// A whole table: rows, columns, their order, key.
     Table(Table),
+    /// Some columns of a table, by name: nothing else of it is read.
+    Columns {
+        /// Number of rows.
+        rows: u64,
+        /// The columns read; their order does not count.
+        columns: Vec<Column>,
+    },
 }
 
 /// An input of an action.
@@ -75,6 +82,8 @@ pub struct Action {
     pub work: Work,
     /// With what, by name.
     pub inputs: Vec<Input>,
+    /// What schemas decide beyond the columns read: see [`Analysis::plan`](crate::Analysis::plan).
+    pub plan: Option<Digest>,
     /// With which tools: what the executor's `toolchain` said.
     pub toolchain: String,
 }
@@ -111,6 +120,20 @@ impl Description {
         assert!(clash.is_none(), "part `{name}` is described once");
     }
 
+    fn add_columns(&mut self, input: &str, columns: &[Column]) {
+        for Column {
+            name,
+            data_type,
+            digest,
+        } in columns
+        {
+            self.add(
+                format!("input.{input}.column.{name}"),
+                format!("{data_type} {digest}"),
+            );
+        }
+    }
+
     fn add_params(&mut self, params: &BTreeMap<String, Value>) {
         for (name, value) in params {
             self.add(format!("param.{name}"), value.to_string());
@@ -134,11 +157,14 @@ impl Action {
         let Self {
             work,
             inputs,
+            plan,
             toolchain,
         } = self;
-        let mut d = Description::default();
+        let mut d = work.describe();
         d.add("toolchain", toolchain.clone());
-        describe_work(work, &mut d);
+        if let Some(plan) = plan {
+            d.add("plan", plan.to_string());
+        }
         for Input { name, content } in inputs {
             match content {
                 InputContent::Tree(digest) => {
@@ -149,20 +175,23 @@ impl Action {
                     d.add_list(&format!("input.{name}.key"), key);
                     let names: Vec<_> = columns.iter().map(|column| column.name.clone()).collect();
                     d.add_list(&format!("input.{name}.columns"), &names);
-                    for Column {
-                        name: column,
-                        data_type,
-                        digest,
-                    } in columns
-                    {
-                        d.add(
-                            format!("input.{name}.column.{column}"),
-                            format!("{data_type} {digest}"),
-                        );
-                    }
+                    d.add_columns(name, columns);
+                }
+                InputContent::Columns { rows, columns } => {
+                    d.add(format!("input.{name}.rows"), rows.to_string());
+                    d.add_columns(name, columns);
                 }
             }
         }
+        d
+    }
+}
+
+impl Work {
+    /// The parts of a description that the work itself gives.
+    pub fn describe(&self) -> Description {
+        let mut d = Description::default();
+        describe_work(self, &mut d);
         d
     }
 }
@@ -361,6 +390,7 @@ mod tests {
                 name: "data:raw".to_owned(),
                 content: InputContent::Tree(Digest::of(b"raw")),
             }],
+            plan: None,
             toolchain: "test 1".to_owned(),
         }
     }
@@ -384,6 +414,36 @@ mod tests {
         assert_eq!(other.key(), sessions().key());
     }
 
+    fn reading(columns: &[(&str, &[u8])], rows: u64) -> ActionKey {
+        let column = |(name, values): &(&str, &[u8])| Column {
+            name: (*name).to_owned(),
+            data_type: "Int64".to_owned(),
+            digest: Digest::of(values),
+        };
+        let mut action = sessions();
+        action.inputs[0].content = InputContent::Columns {
+            rows,
+            columns: columns.iter().map(column).collect(),
+        };
+        action.key()
+    }
+
+    #[test]
+    fn of_columns_read_the_order_does_not_count_but_rows_and_contents_do() {
+        let key = reading(&[("a", b"1"), ("b", b"2")], 3);
+        assert_eq!(reading(&[("b", b"2"), ("a", b"1")], 3), key);
+        assert_ne!(reading(&[("a", b"1"), ("b", b"2")], 4), key);
+        assert_ne!(reading(&[("a", b"2"), ("b", b"1")], 3), key);
+        assert_ne!(reading(&[("a", b"1")], 3), key);
+    }
+
+    #[test]
+    fn what_names_resolve_to_is_identity() {
+        let mut other = sessions();
+        other.plan = Some(Digest::of(b"plan"));
+        assert_ne!(other.key(), sessions().key());
+    }
+
     #[test]
     fn a_parameters_type_is_identity() {
         let mut other = sessions();
@@ -405,6 +465,7 @@ mod tests {
                 timeout: None,
             }),
             inputs: Vec::new(),
+            plan: None,
             toolchain: "process 1".to_owned(),
         };
         assert_eq!(fetch("curl a").key(), fetch("wget a").key());

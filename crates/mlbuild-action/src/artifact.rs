@@ -81,6 +81,29 @@ pub struct Table {
     pub key: Vec<String>,
 }
 
+impl Table {
+    /// The digest of rows, columns in order and key.
+    pub fn digest(&self) -> Digest {
+        let Self { rows, columns, key } = self;
+        let mut encoder = Encoder::new("mlbuild table v1");
+        encoder.part("rows", &rows.to_le_bytes());
+        for Column {
+            name,
+            data_type,
+            digest,
+        } in columns
+        {
+            encoder.part("column", name.as_bytes());
+            encoder.part("type", data_type.as_bytes());
+            encoder.part("digest", digest.as_bytes());
+        }
+        for column in key {
+            encoder.part("key", column.as_bytes());
+        }
+        encoder.finish()
+    }
+}
+
 /// What an action yields: files, and for a table what it holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Artifact {
@@ -103,24 +126,7 @@ impl Artifact {
     pub fn digest(&self) -> Digest {
         match &self.table {
             None => self.tree.digest(),
-            Some(Table { rows, columns, key }) => {
-                let mut encoder = Encoder::new("mlbuild table v1");
-                encoder.part("rows", &rows.to_le_bytes());
-                for Column {
-                    name,
-                    data_type,
-                    digest,
-                } in columns
-                {
-                    encoder.part("column", name.as_bytes());
-                    encoder.part("type", data_type.as_bytes());
-                    encoder.part("digest", digest.as_bytes());
-                }
-                for column in key {
-                    encoder.part("key", column.as_bytes());
-                }
-                encoder.finish()
-            }
+            Some(table) => table.digest(),
         }
     }
 }

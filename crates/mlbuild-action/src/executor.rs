@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Diagnostic, Table, Work};
+use crate::{Analysis, Diagnostic, Schema, Table, Work};
 
 /// Asks running work to stop; cheap to clone and to look at.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,8 @@ pub struct Request<'a> {
     pub work: &'a Work,
     /// The inputs, by the names that [`Work`] documents.
     pub inputs: &'a BTreeMap<String, InputFolder>,
+    /// What [`Executor::analyze`] said of this work. Reading more would make the key a lie.
+    pub analysis: &'a Analysis,
     /// An existing, empty folder for the output, absolute. Executors leave only regular files and folders in it; a
     /// table is one file, `table.parquet`.
     pub output: &'a Path,
@@ -133,6 +135,16 @@ pub trait Executor: Send + Sync {
     /// # Errors
     /// If the tools are not there or cannot be told apart.
     fn toolchain(&self, work: &Work) -> Result<String, Failure>;
+
+    /// What the work reads of its inputs that are tables, whose schemas these are by name. Must depend on nothing else:
+    /// the engine remembers the answer. Without an answer of its own an executor reads everything.
+    ///
+    /// # Errors
+    /// If the work does not fit the schemas, as [`Executor::execute`] would say it.
+    fn analyze(&self, work: &Work, inputs: &BTreeMap<String, Schema>) -> Result<Analysis, Failure> {
+        let _ = (work, inputs);
+        Ok(Analysis::default())
+    }
 
     /// Performs the work and blocks until it ended.
     ///

@@ -11,6 +11,7 @@
 //! Absent here: files, threads, labels. Which target an action belongs to is not part of what it is.
 
 mod action;
+mod analysis;
 mod artifact;
 mod diagnostic;
 mod executor;
@@ -19,6 +20,7 @@ mod value;
 mod work;
 
 pub use action::{Action, ActionKey, Description, Input, InputContent};
+pub use analysis::{Analysis, Field, Schema};
 pub use artifact::{ActionResult, Artifact, Column, Table, Tree, TreeEntry};
 pub use diagnostic::{Diagnostic, Severity, SourceSpan};
 pub use executor::{Cancel, Executor, Failure, InputFolder, Output, Progress, Request};

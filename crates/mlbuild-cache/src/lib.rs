@@ -43,6 +43,7 @@ pub use error::CacheError;
 pub use index::{FileDigest, Looks, StatIndex};
 pub use lock::{Holder, ProjectLock};
 pub use objects::Batch;
+pub use results::LastBuild;
 pub use scratch::Scratch;
 pub use tree::{Destination, MaterializeMode};
 
@@ -134,7 +135,7 @@ mod tests {
         let cache = Cache::open(&dir.path().join("cache")).unwrap();
         let digest = mlbuild_digest::Digest::of(b"never put");
         assert!(!cache.contains(&digest, 9));
-        assert!(cache.last_keys("data:a").is_empty());
+        assert_eq!(cache.last_build("data:a"), LastBuild::default());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

@@ -1,12 +1,12 @@
-//! Listings of source trees: which files an input consisted of, so that a changed one can be named later.
+//! Listings: what an input consisted of, so that a changed file or column can be named later.
 //!
-//! For explanations only: nothing is built or skipped because of one. A listing is believed only if it has the digest
-//! that it is asked for by.
+//! For explanations only: nothing is built or skipped because of one. A listing is named by the digest of what it lists,
+//! and believed only if it has that digest.
 
 use std::fs;
 use std::path::PathBuf;
 
-use mlbuild_action::Tree;
+use mlbuild_action::{Table, Tree};
 use mlbuild_digest::Digest;
 
 use crate::error::At;
@@ -18,7 +18,35 @@ impl Cache {
     /// # Errors
     /// Those of writing.
     pub fn remember_listing(&self, tree: &Tree) -> Result<(), CacheError> {
-        let path = self.listing_path(&tree.digest());
+        self.write_listing(&tree.digest(), || wire::encode_tree(tree))
+    }
+
+    /// The tree with this digest, if it was remembered.
+    pub fn listing(&self, digest: &Digest) -> Option<Tree> {
+        let bytes = fs::read(self.listing_path(digest)).ok()?;
+        wire::decode_tree(&bytes).filter(|tree| tree.digest() == *digest)
+    }
+
+    /// Remembers the columns of a table.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn remember_table(&self, table: &Table) -> Result<(), CacheError> {
+        self.write_listing(&table.digest(), || wire::encode_table(table))
+    }
+
+    /// The table with this digest, if it was remembered.
+    pub fn table(&self, digest: &Digest) -> Option<Table> {
+        let bytes = fs::read(self.listing_path(digest)).ok()?;
+        wire::decode_table(&bytes).filter(|table| table.digest() == *digest)
+    }
+
+    fn write_listing(
+        &self,
+        digest: &Digest,
+        bytes: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), CacheError> {
+        let path = self.listing_path(digest);
         if path.exists() {
             return Ok(());
         }
@@ -26,14 +54,8 @@ impl Cache {
         let folder = path.parent().expect("it is in a folder");
         fs::create_dir_all(folder).at("make the folder", folder)?;
         let aside = self.temporary_name();
-        fs::write(&aside, wire::encode_tree(tree)).at("write", &aside)?;
+        fs::write(&aside, bytes()).at("write", &aside)?;
         fs::rename(&aside, &path).at("make", &path)
-    }
-
-    /// The tree with this digest, if it was remembered.
-    pub fn listing(&self, digest: &Digest) -> Option<Tree> {
-        let bytes = fs::read(self.listing_path(digest)).ok()?;
-        wire::decode_tree(&bytes).filter(|tree| tree.digest() == *digest)
     }
 
     fn listing_path(&self, digest: &Digest) -> PathBuf {
@@ -49,7 +71,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mlbuild_action::TreeEntry;
+    use mlbuild_action::{Column, TreeEntry};
 
     #[test]
     fn a_listing_is_known_by_its_digest_or_not_at_all() {
@@ -70,5 +92,33 @@ mod tests {
         )
         .unwrap();
         assert_eq!(cache.listing(&tree.digest()), None);
+    }
+
+    #[test]
+    fn a_tables_columns_are_known_by_its_digest_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let table = Table {
+            rows: 3,
+            columns: vec![Column {
+                name: "id".to_owned(),
+                data_type: "Int64".to_owned(),
+                digest: Digest::of(b"1 2 3"),
+            }],
+            key: vec!["id".to_owned()],
+        };
+        assert_eq!(cache.table(&table.digest()), None);
+        cache.remember_table(&table).unwrap();
+        assert_eq!(cache.table(&table.digest()), Some(table.clone()));
+        let path = cache.listing_path(&table.digest());
+        fs::write(
+            path,
+            wire::encode_table(&Table {
+                rows: 4,
+                ..table.clone()
+            }),
+        )
+        .unwrap();
+        assert_eq!(cache.table(&table.digest()), None);
     }
 }

@@ -3,15 +3,26 @@
 //! A result file is believed only if its checksum fits, its description digests to the key it is filed under, and every
 //! object it names is there in its size. Anything else is a miss.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use mlbuild_action::{ActionKey, ActionResult, Description};
+use mlbuild_digest::Digest;
 
 use crate::error::At;
 use crate::objects::write_new;
 use crate::{Cache, CacheError, wire};
+
+/// What a target was when it was last built.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LastBuild {
+    /// The keys of its stages, in stage order.
+    pub keys: Vec<ActionKey>,
+    /// The artifacts of the targets that it reads, by label: all of them, read or not.
+    pub inputs: BTreeMap<String, Digest>,
+}
 
 impl Cache {
     /// What the action of this key yielded, if that is known and all of it is here.
@@ -88,30 +99,27 @@ impl Cache {
         }
     }
 
-    /// The stage keys of a target's last successful build, in stage order; empty if it is not known.
+    /// A target's last successful build; the default if it is not known.
     ///
     /// For explanations only: nothing is built or skipped because of it.
-    pub fn last_keys(&self, target: &str) -> Vec<ActionKey> {
+    pub fn last_build(&self, target: &str) -> LastBuild {
         fs::read(self.last_path(target))
             .ok()
             .and_then(|bytes| wire::decode_last(&bytes, target))
             .unwrap_or_default()
     }
 
-    /// Remembers the stage keys of a target's successful build; writes nothing if they are known already.
+    /// Remembers a target's successful build.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn set_last_keys(&self, target: &str, keys: &[ActionKey]) -> Result<(), CacheError> {
-        if !keys.is_empty() && self.last_keys(target) == keys {
-            return Ok(());
-        }
+    pub fn set_last_build(&self, target: &str, last: &LastBuild) -> Result<(), CacheError> {
         self.ensure()?;
         let path = self.last_path(target);
         let folder = path.parent().expect("it is in a folder");
         fs::create_dir_all(folder).at("make the folder", folder)?;
         let aside = self.temporary_name();
-        fs::write(&aside, wire::encode_last(target, keys)).at("write", &aside)?;
+        fs::write(&aside, wire::encode_last(target, last)).at("write", &aside)?;
         fs::rename(&aside, &path).at("make", &path)
     }
 

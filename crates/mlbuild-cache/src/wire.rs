@@ -1,4 +1,4 @@
-//! The JSON of result files and of `last/`, version 1. `spec/cache-layout.md` describes it, golden files fix it.
+//! The JSON of result files (version 1), of `last/` (version 2) and of listings. `spec/cache-layout.md` describes it, golden files fix it.
 //!
 //! A result file is two lines. The first says format, version and the BLAKE3 of the second; the second is the result.
 //! Both are checked byte by byte, so no damage reads as another result. Paths are checked too: a tree that leaves its
@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mlbuild_action::{
-    ActionKey, ActionResult, Artifact, Column, Description, Table, Tree, TreeEntry,
-};
+use mlbuild_action::{ActionResult, Artifact, Column, Description, Table, Tree, TreeEntry};
 use mlbuild_digest::Digest;
 use serde::{Deserialize, Serialize};
+
+use crate::LastBuild;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +64,7 @@ struct WireLast {
     version: u32,
     target: String,
     keys: Vec<String>,
+    inputs: BTreeMap<String, String>,
 }
 
 pub(crate) fn encode_result(description: &Description, result: &ActionResult) -> Vec<u8> {
@@ -137,6 +138,16 @@ pub(crate) fn encode_tree(tree: &Tree) -> Vec<u8> {
 /// `None` if the bytes are no listing. Whether it is the one asked for, its digest says.
 pub(crate) fn decode_tree(bytes: &[u8]) -> Option<Tree> {
     parse_tree(serde_json::from_slice(bytes).ok()?)
+}
+
+/// The JSON of a table's description, as in a result.
+pub(crate) fn encode_table(table: &Table) -> Vec<u8> {
+    serde_json::to_vec(&WireTable::from(table)).expect("texts and numbers are JSON")
+}
+
+/// `None` if the bytes describe no table. Whether it is the one asked for, its digest says.
+pub(crate) fn decode_table(bytes: &[u8]) -> Option<Table> {
+    serde_json::from_slice::<WireTable>(bytes).ok()?.parse()
 }
 
 fn header(body: &str) -> String {
@@ -254,19 +265,28 @@ impl WireFigure {
     }
 }
 
-pub(crate) fn encode_last(target: &str, keys: &[ActionKey]) -> Vec<u8> {
+pub(crate) fn encode_last(target: &str, last: &LastBuild) -> Vec<u8> {
+    let LastBuild { keys, inputs } = last;
+    let input = |(label, digest): (&String, &Digest)| (label.clone(), digest.to_string());
     let wire = WireLast {
-        version: 1,
+        version: 2,
         target: target.to_owned(),
         keys: keys.iter().map(ToString::to_string).collect(),
+        inputs: inputs.iter().map(input).collect(),
     };
     serde_json::to_vec(&wire).expect("texts and numbers are JSON")
 }
 
-pub(crate) fn decode_last(bytes: &[u8], target: &str) -> Option<Vec<ActionKey>> {
+pub(crate) fn decode_last(bytes: &[u8], target: &str) -> Option<LastBuild> {
     let wire: WireLast = serde_json::from_slice(bytes).ok()?;
-    if wire.version != 1 || wire.target != target {
+    if wire.version != 2 || wire.target != target {
         return None;
     }
-    wire.keys.iter().map(|key| key.parse().ok()).collect()
+    let keys = wire.keys.iter().map(|key| key.parse().ok());
+    let inputs = wire.inputs.into_iter();
+    let inputs = inputs.map(|(label, digest)| Some((label, digest.parse().ok()?)));
+    Some(LastBuild {
+        keys: keys.collect::<Option<_>>()?,
+        inputs: inputs.collect::<Option<_>>()?,
+    })
 }

@@ -15,13 +15,16 @@ use std::thread::Scope;
 use std::time::Duration;
 
 use mlbuild_action::{ActionKey, ActionResult, Artifact, Cancel, Diagnostic, Failure, Progress};
+use mlbuild_cache::LastBuild;
 use mlbuild_lineage::ActionRecord;
 use mlbuild_manifest::Label;
 
+use crate::analysis::Analyses;
 use crate::job::{self, Allowance, JobFailure, cache_failure};
 use crate::logs::Logs;
 use crate::plan::{description_reasons, restore_reasons};
 use crate::project::{Executors, Options, Project};
+use crate::reads::{Reads, input_digests};
 use crate::reason::StaleReason;
 use crate::record::{Recorder, reason_text, stage_record, target_record};
 use crate::resolve::{Context, Material, Resolved, Sources, resolve, stage_name};
@@ -61,6 +64,7 @@ pub fn build(
         schedule: Schedule::new(&project.graph, &needed),
         queue: Queue::new(options.slots),
         sources: Sources::new(project),
+        analyses: Analyses::new(project),
         logs: Logs::new(&state),
         paths: None,
         expected: BTreeMap::new(),
@@ -89,8 +93,10 @@ struct Target {
     stage: usize,
     /// What its last producing stage yielded.
     artifact: Option<Artifact>,
-    /// What its stages were when the target was last done.
-    last: Vec<ActionKey>,
+    /// What it was when it was last done.
+    last: LastBuild,
+    /// What its stages read of other targets.
+    reads: Reads,
     keys: Vec<ActionKey>,
     /// Its stages so far, for lineage.
     actions: Vec<ActionRecord>,
@@ -114,6 +120,7 @@ struct Build<'a, 'e, 'r> {
     schedule: Schedule,
     queue: Queue<Box<Resolved>>,
     sources: Sources<'a>,
+    analyses: Analyses<'a>,
     logs: Logs<'a>,
     /// Longest remaining paths; computed when the first action has to execute.
     paths: Option<BTreeMap<Label, Duration>>,
@@ -159,7 +166,7 @@ impl<'a> Build<'a, '_, '_> {
     }
 
     fn begin(&mut self, label: &Label) {
-        let last = self.project.cache.last_keys(&label.to_string());
+        let last = self.project.cache.last_build(&label.to_string());
         let started = self.recorder.now();
         self.targets.insert(
             label.clone(),
@@ -192,10 +199,13 @@ impl<'a> Build<'a, '_, '_> {
                 artifacts: &self.artifacts,
                 previous: target.artifact.as_ref(),
             };
-            let resolved = match resolve(stage, &context, &mut self.sources) {
+            let resolved = match resolve(stage, &context, &mut self.sources, &mut self.analyses) {
                 Ok(resolved) => resolved,
                 Err(failure) => return self.fail(label, failure),
             };
+            if let Some(target) = self.targets.get_mut(label) {
+                target.reads.note(stage, &resolved.analysis);
+            }
             let forced = self.options.force && self.wanted.contains(label);
             let found = if forced {
                 Ok(None)
@@ -226,7 +236,7 @@ impl<'a> Build<'a, '_, '_> {
         let mut reasons = if forced {
             vec![StaleReason::Forced]
         } else {
-            stale_reasons(self.project, &target.last, target.stage, &resolved)
+            stale_reasons(self.project, &target.last.keys, target.stage, &resolved)
         };
         if reasons.is_empty() {
             reasons.push(StaleReason::OutputMissing);
@@ -407,7 +417,7 @@ impl<'a> Build<'a, '_, '_> {
             None => self.saved += result.duration,
         }
         target.keys.push(resolved.key);
-        let up_to_date = target.last.get(target.stage) == Some(&resolved.key);
+        let up_to_date = target.last.keys.get(target.stage) == Some(&resolved.key);
         let (executed, now) = (executed.is_some(), self.recorder.now());
         target.actions.push(stage_record(
             target.stage,
@@ -433,7 +443,7 @@ impl<'a> Build<'a, '_, '_> {
         let artifact = target
             .artifact
             .expect("the first stage of a target yields an artifact");
-        let same_as_last = target.last == target.keys;
+        let same_as_last = target.last.keys == target.keys;
         let mut outcome = match (target.executed, same_as_last) {
             (true, _) => Outcome::Built,
             (false, false) => Outcome::Restored,
@@ -455,16 +465,25 @@ impl<'a> Build<'a, '_, '_> {
         }
         let unchanged = target.executed
             && self
-                .last_artifact(&target.last)
+                .last_artifact(&target.last.keys)
                 .is_some_and(|last| last == artifact.digest());
         let mut reasons = target.reasons;
         if outcome == Outcome::Restored && reasons.is_empty() {
-            reasons = restore_reasons(project, &target.last, &target.keys);
+            reasons = restore_reasons(project, &target.last.keys, &target.keys);
         }
-        if !same_as_last
-            && let Err(error) = project
-                .cache
-                .set_last_keys(&label.to_string(), &target.keys)
+        let unread = target.reads.unread(project, &target.last, &self.artifacts);
+        let this = LastBuild {
+            keys: target.keys,
+            inputs: input_digests(project, label, &self.artifacts),
+        };
+        if this != target.last
+            && let Err(error) = project.cache.set_last_build(&label.to_string(), &this)
+        {
+            self.trouble(Diagnostic::warning("cache::io", error.to_string()));
+        }
+        if outcome != Outcome::UpToDate
+            && let Some(table) = &artifact.table
+            && let Err(error) = project.cache.remember_table(table)
         {
             self.trouble(Diagnostic::warning("cache::io", error.to_string()));
         }
@@ -490,6 +509,7 @@ impl<'a> Build<'a, '_, '_> {
             rows: artifact.table.as_ref().map(|table| table.rows),
             size_bytes: artifact.tree.size_bytes(),
             reasons,
+            unread,
             unchanged,
         });
         if let Some(path) = placed {
@@ -589,6 +609,7 @@ impl<'a> Build<'a, '_, '_> {
         }
         self.sources.save();
         let looks = self.sources.looks();
+        let queries_planned = self.analyses.planned();
         let Self {
             needed,
             mut outcomes,
@@ -607,6 +628,7 @@ impl<'a> Build<'a, '_, '_> {
             saved,
             cancelled: cancel.is_cancelled(),
             looks,
+            queries_planned,
         }
     }
 }

@@ -9,7 +9,7 @@ use mlbuild_action::{Diagnostic, Progress};
 pub use mlbuild_lineage::Outcome;
 use mlbuild_manifest::Label;
 
-use crate::StaleReason;
+use crate::{StaleReason, Unread};
 
 /// Whose fault a failure is; decides the exit status.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -85,6 +85,8 @@ pub enum Event {
         size_bytes: u64,
         /// Why it is not what it was; empty if up to date.
         reasons: Vec<StaleReason>,
+        /// What changed in its inputs without concerning it.
+        unread: Vec<Unread>,
         /// Whether it was executed and yielded what the last build had yielded: consumers stop here.
         unchanged: bool,
     },
@@ -131,6 +133,8 @@ pub struct Summary {
     pub cancelled: bool,
     /// How often source files were looked at; a null build digests none.
     pub looks: mlbuild_cache::Looks,
+    /// How many queries were planned to learn what they read; a null build plans none.
+    pub queries_planned: u64,
 }
 
 impl Summary {

@@ -83,6 +83,7 @@ pub(crate) fn execute(
     let request = Request {
         work: &resolved.action.work,
         inputs: &inputs,
+        analysis: &resolved.analysis,
         output: &output,
         scratch: &temporary,
         threads: allowance.threads,

@@ -11,12 +11,14 @@
 //!
 //! Absent here: DataFusion, processes, models, printing, the clock. [`Executors`] are handed in.
 
+mod analysis;
 mod build;
 mod event;
 mod job;
 mod logs;
 mod plan;
 mod project;
+mod reads;
 mod reason;
 mod record;
 mod resolve;
@@ -28,6 +30,6 @@ pub use event::{Event, Fault, Outcome, Summary};
 pub use logs::log_path;
 pub use plan::{Planned, Verdict, plan};
 pub use project::{Executors, Options, Project, lineage_path, state_folder};
-pub use reason::{Change, ColumnChange, FileChange, StaleReason};
+pub use reason::{Change, ColumnChange, FileChange, StaleReason, Unread};
 pub use record::{Rebuild, Recorder, RunRecord, last_rebuild, open_lineage};
 pub use schedule::Slots;

@@ -10,9 +10,11 @@ use std::time::Duration;
 use mlbuild_action::{ActionKey, Artifact, Description, Diagnostic, Failure, Work};
 use mlbuild_manifest::Label;
 
+use crate::analysis::Analyses;
 use crate::build::stale_reasons;
 use crate::project::{Executors, Project};
-use crate::reason::{self, StaleReason};
+use crate::reads::Reads;
+use crate::reason::{self, StaleReason, Unread};
 use crate::resolve::{Context, Material, Sources, resolve, source_changes, stage_name};
 
 /// What a build would do with a target.
@@ -65,6 +67,8 @@ pub struct Planned {
     pub verdict: Verdict,
     /// The keys of its stages, as far as they are known.
     pub keys: Vec<ActionKey>,
+    /// What changed in its inputs without concerning it.
+    pub unread: Vec<Unread>,
     /// Its artifact, if every stage has a result.
     pub artifact: Option<Artifact>,
 }
@@ -72,6 +76,7 @@ pub struct Planned {
 /// Plans `wanted` and all it needs, in topological order.
 pub fn plan(project: &Project, wanted: &[Label], executors: &Executors) -> Vec<Planned> {
     let mut sources = Sources::new(project);
+    let mut analyses = Analyses::new(project);
     let mut artifacts: BTreeMap<Label, Artifact> = BTreeMap::new();
     let mut planned = Vec::new();
     for label in project.graph.upstream(wanted) {
@@ -81,12 +86,20 @@ pub fn plan(project: &Project, wanted: &[Label], executors: &Executors) -> Vec<P
             .filter(|input| !artifacts.contains_key(input))
             .collect();
         let target = if on.is_empty() {
-            plan_target(project, &label, executors, &artifacts, &mut sources)
+            plan_target(
+                project,
+                &label,
+                executors,
+                &artifacts,
+                &mut sources,
+                &mut analyses,
+            )
         } else {
             Planned {
                 label: label.clone(),
                 verdict: Verdict::Pending { on },
                 keys: Vec::new(),
+                unread: Vec::new(),
                 artifact: None,
             }
         };
@@ -105,19 +118,22 @@ fn plan_target(
     executors: &Executors,
     artifacts: &BTreeMap<Label, Artifact>,
     sources: &mut Sources<'_>,
+    analyses: &mut Analyses<'_>,
 ) -> Planned {
     let declared = project
         .graph
         .target(label)
         .expect("the graph orders its own targets");
-    let last = project.cache.last_keys(&label.to_string());
+    let last = project.cache.last_build(&label.to_string());
     let mut keys = Vec::new();
     let mut artifact = None;
     let mut saves = Duration::ZERO;
-    let end = |verdict, keys, artifact| Planned {
+    let mut reads = Reads::default();
+    let end = |verdict, keys, reads: &Reads, artifact| Planned {
         label: label.clone(),
         verdict,
         keys,
+        unread: reads.unread(project, &last, artifacts),
         artifact,
     };
     for (number, stage) in declared.stages.iter().enumerate() {
@@ -126,10 +142,13 @@ fn plan_target(
             artifacts,
             previous: artifact.as_ref(),
         };
-        let resolved = match resolve(stage, &context, sources) {
+        let resolved = match resolve(stage, &context, sources, analyses) {
             Ok(resolved) => resolved,
-            Err(failure) => return end(Verdict::Broken(diagnostic_of(failure)), keys, None),
+            Err(failure) => {
+                return end(Verdict::Broken(diagnostic_of(failure)), keys, &reads, None);
+            }
         };
+        reads.note(stage, &resolved.analysis);
         keys.push(resolved.key);
         match project.cache.lookup(&resolved.key) {
             Ok(Some(result)) => {
@@ -139,28 +158,28 @@ fn plan_target(
                 }
             }
             Ok(None) => {
-                let mut reasons = stale_reasons(project, &last, number, &resolved);
+                let mut reasons = stale_reasons(project, &last.keys, number, &resolved);
                 if reasons.is_empty() {
                     reasons.push(StaleReason::OutputMissing);
                 }
                 let stage = stage_name(&stage.work);
-                return end(Verdict::Build { stage, reasons }, keys, None);
+                return end(Verdict::Build { stage, reasons }, keys, &reads, None);
             }
             Err(error) => {
                 let diagnostic = Diagnostic::error("cache::io", error.to_string());
-                return end(Verdict::Broken(diagnostic), keys, None);
+                return end(Verdict::Broken(diagnostic), keys, &reads, None);
             }
         }
     }
-    let verdict = if keys == last {
+    let verdict = if keys == last.keys {
         Verdict::UpToDate
     } else {
         Verdict::Restore {
-            reasons: restore_reasons(project, &last, &keys),
+            reasons: restore_reasons(project, &last.keys, &keys),
             saves,
         }
     };
-    end(verdict, keys, artifact)
+    end(verdict, keys, &reads, artifact)
 }
 
 /// Why a target whose stages all have results is not what it was.

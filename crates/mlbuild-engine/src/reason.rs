@@ -3,9 +3,11 @@
 //! A key is the digest of a description, so two keys differ exactly where their descriptions do, and
 //! every differing part yields a [`StaleReason`]: what is explained is what is hashed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use mlbuild_action::Description;
+use mlbuild_action::{Description, Table};
+use mlbuild_manifest::Label;
 
 /// One difference between what a target was last built as and what it is now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +62,57 @@ pub enum StaleReason {
     },
     /// An input came or went.
     InputSet { input: String, added: bool },
+    /// The same query over the same columns means something else: a name or a type resolves differently, because of a
+    /// column that is not read itself. Digests of the two plans.
+    Plan { old: String, new: String },
+}
+
+/// Columns of an input that differ and do not concern a target, since it reads none of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unread {
+    /// The input's label.
+    pub input: Label,
+    /// How its columns differ.
+    pub changed: Vec<ColumnChange>,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { input, changed } = self;
+        write!(f, "{input}: column {}, not read", column_names(changed))
+    }
+}
+
+impl Unread {
+    /// What of `input` differs between `old` and `new` beyond the columns `read`; `None` if nothing does.
+    pub(crate) fn between(
+        input: &Label,
+        old: &Table,
+        new: &Table,
+        read: &BTreeSet<String>,
+    ) -> Option<Self> {
+        let find = |table: &'_ Table, name: &str| {
+            let column = table.columns.iter().find(|column| column.name == name);
+            column.map(|column| (column.data_type.clone(), column.digest))
+        };
+        let names: BTreeSet<&String> = [old, new]
+            .into_iter()
+            .flat_map(|table| table.columns.iter().map(|column| &column.name))
+            .filter(|name| !read.contains(*name))
+            .collect();
+        let changed = names.into_iter().filter_map(|name| {
+            let (was, is) = (find(old, name), find(new, name));
+            (was != is).then(|| ColumnChange {
+                column: name.clone(),
+                change: Change::of(was, is),
+            })
+        });
+        let changed: Vec<_> = changed.collect();
+        (!changed.is_empty()).then(|| Self {
+            input: input.clone(),
+            changed,
+        })
+    }
 }
 
 /// How a file differs between two trees.
@@ -89,10 +142,14 @@ pub enum Change {
     Removed,
     /// Its content differs.
     Changed,
+    /// It was there and did not count; now it is read.
+    NowRead,
+    /// It is no longer read, whether it is there or not.
+    NoLongerRead,
 }
 
 impl Change {
-    fn of(old: Option<&String>, new: Option<&String>) -> Self {
+    fn of<T>(old: Option<T>, new: Option<T>) -> Self {
         match (old, new) {
             (None, _) => Self::Added,
             (_, None) => Self::Removed,
@@ -106,6 +163,8 @@ impl Change {
             Self::Added => "added",
             Self::Removed => "removed",
             Self::Changed => "changed",
+            Self::NowRead => "now read",
+            Self::NoLongerRead => "no longer read",
         }
     }
 }
@@ -128,6 +187,7 @@ impl StaleReason {
             Self::Rows { .. } => "rows",
             Self::Columns { .. } => "columns",
             Self::InputSet { .. } => "input_set",
+            Self::Plan { .. } => "plan",
         }
     }
 }
@@ -175,19 +235,26 @@ impl fmt::Display for StaleReason {
             }
             Self::Rows { input, old, new } => write!(f, "{input}: {old} -> {new} rows"),
             Self::Columns { input, changed } => {
-                let names: Vec<_> = changed
-                    .iter()
-                    .map(|c| format!("{} {}", c.column, c.change.as_str()))
-                    .collect();
-                write!(f, "{input}: column {}", some_of(&names))
+                write!(f, "{input}: column {}", column_names(changed))
             }
             Self::InputSet { input, added: true } => write!(f, "{input}: read now, not before"),
             Self::InputSet {
                 input,
                 added: false,
             } => write!(f, "{input}: read before, not now"),
+            Self::Plan { .. } => {
+                f.write_str("a name or type in the query now means another column")
+            }
         }
     }
+}
+
+fn column_names(changed: &[ColumnChange]) -> String {
+    let names: Vec<_> = changed
+        .iter()
+        .map(|c| format!("{} {}", c.column, c.change.as_str()))
+        .collect();
+    some_of(&names)
 }
 
 /// The first few of `names`, and how many more there are.
@@ -212,14 +279,13 @@ pub(crate) fn reasons(
     let mut columns: Vec<(String, Vec<ColumnChange>)> = Vec::new();
     let mut lists = Vec::new();
     let (old, new) = (old.parts(), new.parts());
-    let inputs =
-        |parts: &std::collections::BTreeMap<String, String>| -> std::collections::BTreeSet<String> {
-            parts
-                .keys()
-                .filter_map(|part| InputPart::of(part))
-                .map(|part| part.input.to_owned())
-                .collect()
-        };
+    let inputs = |parts: &BTreeMap<String, String>| -> BTreeSet<String> {
+        parts
+            .keys()
+            .filter_map(|part| InputPart::of(part))
+            .map(|part| part.input.to_owned())
+            .collect()
+    };
     let (old_inputs, new_inputs) = (inputs(old), inputs(new));
     for input in old_inputs.symmetric_difference(&new_inputs) {
         let added = new_inputs.contains(input);
@@ -229,11 +295,14 @@ pub(crate) fn reasons(
         });
     }
 
-    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     for name in names {
         let (was, is) = (old.get(name), new.get(name));
         if was == is {
             continue;
+        }
+        if name == "plan" {
+            continue; // said last, if there is nothing else to say
         }
         let Some(part) = InputPart::of(name) else {
             reasons.push(option_reason(name, was.cloned(), is.cloned()));
@@ -260,9 +329,16 @@ pub(crate) fn reasons(
             }
             other => match other.strip_prefix("column.") {
                 Some(column) => {
+                    // Of a whole table the list of columns is a part too.
+                    let list = format!("input.{input}.columns");
+                    let change = match Change::of(was, is) {
+                        Change::Added if !new.contains_key(&list) => Change::NowRead,
+                        Change::Removed if !new.contains_key(&list) => Change::NoLongerRead,
+                        change => change,
+                    };
                     let change = ColumnChange {
                         column: column.to_owned(),
-                        change: Change::of(was, is),
+                        change,
                     };
                     match columns.last_mut().filter(|(last, _)| *last == input) {
                         Some((_, changes)) => changes.push(change),
@@ -287,6 +363,11 @@ pub(crate) fn reasons(
             .into_iter()
             .map(|(input, changed)| StaleReason::Columns { input, changed }),
     );
+    let plan = |parts: &BTreeMap<String, String>| parts.get("plan").cloned().unwrap_or_default();
+    if reasons.is_empty() && plan(old) != plan(new) {
+        let (old, new) = (plan(old), plan(new));
+        reasons.push(StaleReason::Plan { old, new });
+    }
     reasons
 }
 
@@ -385,7 +466,6 @@ fn differing_stretch(old: &str, new: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     const BASE: &[(&str, &str)] = &[
         ("rule", "sql"),
@@ -393,6 +473,9 @@ mod tests {
         ("sql", "SELECT a FROM data.b WHERE a > 1"),
         ("key", "[]"),
         ("param.gap", "30"),
+        ("plan", "77"),
+        ("input.data:d.rows", "3"),
+        ("input.data:d.column.e", "Int64 11"),
         ("input.data:b.rows", "3"),
         ("input.data:b.key", "[]"),
         ("input.data:b.columns", "[\"a\",\"c\"]"),
@@ -475,6 +558,53 @@ mod tests {
             &[("input.data:b.columns", Some("[\"c\",\"a\"]"))],
             &["column order: [\"a\",\"c\"] -> [\"c\",\"a\"]"],
         );
+    }
+
+    #[test]
+    fn of_a_table_of_which_only_some_columns_are_read_reading_is_what_changes() {
+        check(
+            &[
+                ("input.data:d.column.e", None),
+                ("input.data:d.column.f", Some("Utf8 33")),
+            ],
+            &["data:d: column e no longer read, f now read"],
+        );
+    }
+
+    #[test]
+    fn a_plan_is_said_where_nothing_else_explains_it() {
+        let text = "a name or type in the query now means another column";
+        check(&[("plan", Some("78"))], &[text]);
+        check(
+            &[("plan", Some("78")), ("param.gap", Some("45"))],
+            &["parameter gap: 30 -> 45"],
+        );
+    }
+
+    #[test]
+    fn what_changed_and_is_not_read_is_told_apart() {
+        let table = |columns: &[(&str, &str)]| Table {
+            rows: 1,
+            columns: columns
+                .iter()
+                .map(|(name, values)| mlbuild_action::Column {
+                    name: (*name).to_owned(),
+                    data_type: "Int64".to_owned(),
+                    digest: mlbuild_digest::Digest::of(values.as_bytes()),
+                })
+                .collect(),
+            key: Vec::new(),
+        };
+        let old = table(&[("id", "1"), ("amount", "2"), ("note", "3"), ("gone", "4")]);
+        let new = table(&[("id", "1"), ("amount", "5"), ("note", "6"), ("new", "7")]);
+        let input: Label = "data:orders".parse().unwrap();
+        let read = BTreeSet::from(["id".to_owned(), "amount".to_owned()]);
+        let unread = Unread::between(&input, &old, &new, &read).unwrap();
+        assert_eq!(
+            unread.to_string(),
+            "data:orders: column gone removed, new added, note changed, not read"
+        );
+        assert_eq!(Unread::between(&input, &old, &old, &read), None);
     }
 
     #[test]

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mlbuild_action::{
-    Action, ActionKey, Artifact, Description, Diagnostic, Failure, Input, InputContent, Tree,
-    TreeEntry, Work,
+    Action, ActionKey, Analysis, Artifact, Description, Diagnostic, Failure, Input, InputContent,
+    Table, Tree, TreeEntry, Work,
 };
 use mlbuild_cache::{CacheError, Destination, FileDigest, Looks, StatIndex};
 use mlbuild_graph::{FileSet, InputSource, Stage};
 use mlbuild_manifest::Label;
 
+use crate::analysis::Analyses;
 use crate::project::{Executors, Project};
 use crate::reason::{Change, FileChange};
 use crate::source;
@@ -22,6 +23,7 @@ pub(crate) struct Resolved {
     pub(crate) action: Action,
     pub(crate) description: Description,
     pub(crate) key: ActionKey,
+    pub(crate) analysis: Analysis,
     pub(crate) inputs: BTreeMap<String, Material>,
 }
 
@@ -32,6 +34,31 @@ pub(crate) enum Material {
     Artifact(Artifact),
     /// In the project's own files.
     Sources(Tree),
+}
+
+impl Material {
+    /// What is known of it as a table, if it is one.
+    pub(crate) fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Artifact(artifact) => artifact.table.as_ref(),
+            Self::Sources(_) => None,
+        }
+    }
+
+    /// What of it a key holds, if of a table only the columns `read` count.
+    fn content(&self, read: Option<&BTreeSet<String>>) -> InputContent {
+        match (self, self.table(), read) {
+            (_, Some(table), Some(read)) => {
+                let columns = table.columns.iter().filter(|c| read.contains(&c.name));
+                InputContent::Columns {
+                    rows: table.rows,
+                    columns: columns.cloned().collect(),
+                }
+            }
+            (Self::Artifact(artifact), ..) => artifact.content(),
+            (Self::Sources(tree), ..) => InputContent::Tree(tree.digest()),
+        }
+    }
 }
 
 /// The source files looked at so far: each is stat'ed once a build.
@@ -138,9 +165,9 @@ pub(crate) fn resolve(
     stage: &Stage,
     context: &Context<'_>,
     sources: &mut Sources<'_>,
+    analyses: &mut Analyses<'_>,
 ) -> Result<Resolved, Failure> {
     let mut materials = BTreeMap::new();
-    let mut inputs = Vec::new();
     for input in &stage.inputs {
         let material = match &input.from {
             InputSource::Target(label) => Material::Artifact(
@@ -160,20 +187,23 @@ pub(crate) fn resolve(
                 Material::Sources(sources.tree(files).map_err(Failure::Invalid)?)
             }
         };
-        let content = match &material {
-            Material::Artifact(artifact) => artifact.content(),
-            Material::Sources(tree) => InputContent::Tree(tree.digest()),
-        };
-        inputs.push(Input {
-            name: input.name.clone(),
-            content,
-        });
         materials.insert(input.name.clone(), material);
     }
-    let toolchain = context.executors.of(&stage.work).toolchain(&stage.work)?;
+    let executor = context.executors.of(&stage.work);
+    let toolchain = executor.toolchain(&stage.work)?;
+    let schemas = materials
+        .iter()
+        .filter_map(|(name, material)| Some((name.clone(), material.table()?.schema())))
+        .collect();
+    let analysis = analyses.analyze(executor, &stage.work, &toolchain, &schemas)?;
+    let inputs = materials.iter().map(|(name, material)| Input {
+        name: name.clone(),
+        content: material.content(analysis.reads.get(name)),
+    });
     let action = Action {
         work: stage.work.clone(),
-        inputs,
+        inputs: inputs.collect(),
+        plan: analysis.plan,
         toolchain,
     };
     let description = action.describe();
@@ -182,6 +212,7 @@ pub(crate) fn resolve(
         action,
         description,
         key,
+        analysis,
         inputs: materials,
     })
 }

@@ -22,7 +22,11 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use mlbuild_action::{Cancel, Diagnostic, Executor, Failure, Output, Request, Work};
+use std::collections::BTreeMap;
+
+use mlbuild_action::{
+    Analysis, Cancel, Diagnostic, Executor, Failure, Output, Predict, Request, Schema, Train, Work,
+};
 
 pub use worker::WorkerSettings;
 
@@ -55,6 +59,23 @@ impl Executor for ModelExecutor {
         Ok(match work {
             Work::Train(train) if baseline::is_baseline(&train.architecture) => NATIVE.to_owned(),
             _ => format!("{NATIVE}, {LIBTORCH} {WORKER}"),
+        })
+    }
+
+    fn analyze(&self, work: &Work, inputs: &BTreeMap<String, Schema>) -> Result<Analysis, Failure> {
+        let catalog = inputs.get("catalog").and_then(Schema::item_column);
+        Ok(match work {
+            Work::Train(Train {
+                sequence, label, ..
+            }) => Analysis::default()
+                .reading("input", [sequence.as_str()])
+                .reading("validate", [sequence.as_str(), label])
+                .reading("catalog", catalog),
+            Work::Predict(Predict { sequence, key, .. }) => {
+                let key = key.iter().map(String::as_str);
+                Analysis::default().reading("input", key.chain([sequence.as_str()]))
+            }
+            _ => Analysis::default(),
         })
     }
 

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Schema};
-use mlbuild_action::{Cancel, Diagnostic, Failure, InputFolder};
+use arrow::datatypes::{DataType, Schema as ArrowSchema};
+use mlbuild_action::{Cancel, Diagnostic, Failure, InputFolder, Schema, Table};
 use mlbuild_table::{FILE_NAME, TableError, TableReader, type_name};
 
 use crate::catalog::{Catalog, ItemType, Items, not_items};
@@ -84,17 +84,10 @@ pub(crate) fn open_file(name: &str, path: &Path, columns: &[&str]) -> Result<Tab
 pub(crate) fn read_catalog(input: &InputFolder, cancel: &Cancel) -> Result<Catalog, Failure> {
     const NAME: &str = "catalog";
     let path = input.path.join(FILE_NAME);
-    let declared = input.table.as_ref().and_then(|table| table.key.first());
-    let column = match declared {
-        Some(column) => column.clone(),
-        None => {
-            let reader = TableReader::open(&path)?;
-            let schema = reader.schema();
-            let named = schema.index_of("item_id").unwrap_or(0);
-            schema.field(named).name().clone()
-        }
-    };
-    read_catalog_column(NAME, &path, &column, cancel)
+    let table = input.table.as_ref().map(Table::schema);
+    let column = table.as_ref().and_then(Schema::item_column);
+    let column = column.ok_or_else(|| invalid("model::catalog", "`catalog` is not a table"))?;
+    read_catalog_column(NAME, &path, column, cancel)
 }
 
 /// Reads a catalog from the column of a table.
@@ -276,7 +269,7 @@ fn list_items(
     }
 }
 
-fn described(schema: &Schema) -> String {
+fn described(schema: &ArrowSchema) -> String {
     let fields = schema.fields().iter();
     let described: Vec<_> = fields
         .map(|field| format!("`{}: {}`", field.name(), type_name(field.data_type())))

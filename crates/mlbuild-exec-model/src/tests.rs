@@ -66,6 +66,7 @@ impl Bench {
         let result = ModelExecutor::new(self.settings.clone()).execute(&Request {
             work,
             inputs: &self.inputs,
+            analysis: &Analysis::default(),
             output: &output,
             scratch: &scratch,
             threads: self.threads,

@@ -14,8 +14,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use mlbuild_action::{
-    Cancel, Command, CommandLine, Diagnostic, Executor, Failure, InputFolder, Output, PinnedDigest,
-    Progress, Request, Table, Work,
+    Analysis, Cancel, Command, CommandLine, Diagnostic, Executor, Failure, InputFolder, Output,
+    PinnedDigest, Progress, Request, Table, Work,
 };
 use mlbuild_exec_process::{ProcessExecutor, ProcessSettings, SandboxStatus, sandbox_status};
 
@@ -102,6 +102,7 @@ impl Case {
         ProcessExecutor::new(self.settings.clone()).execute(&Request {
             work: &Work::Command(self.command.clone()),
             inputs: &self.inputs,
+            analysis: &Analysis::default(),
             output: &self.root.path().join("output"),
             scratch: &self.root.path().join("scratch"),
             threads: 1,

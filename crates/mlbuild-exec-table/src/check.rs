@@ -12,9 +12,10 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use mlbuild_action::{Check, CheckRule, Diagnostic, Failure, Output, Request, RowsBound, Value};
 
+use crate::query::{self, Planned};
 use crate::session::{self, Joins};
 use crate::sql_error::candidates;
-use crate::{failure, order, query, show};
+use crate::{analyze, failure, order, show};
 
 /// Violating rows that a diagnostic shows.
 const SHOWN_ROWS: usize = 5;
@@ -30,13 +31,9 @@ pub(crate) async fn check(request: &Request<'_>, check: &Check) -> Result<Output
     let verdict = match &check.rule {
         CheckRule::Rows(bound) => rows_bound(request, *bound),
         CheckRule::Sql(sql) => {
-            let plan = query::plan(&context, sql, &tables).await?;
-            violations(
-                request,
-                &context,
-                order::canonical(plan, &[]).map_err(|e| failure::run_time(&e))?,
-            )
-            .await?
+            let Planned { plan, optimized } = query::plan(&context, sql, &tables).await?;
+            analyze::verify(&optimized, request.analysis)?;
+            violations(request, &context, plan).await?
         }
         rule => {
             let table = tables.iter().find(|table| table.label == "table");
@@ -46,7 +43,14 @@ pub(crate) async fn check(request: &Request<'_>, check: &Check) -> Result<Output
                 table: "table",
                 schema: &table.schema,
             };
-            let plan = audit.plan(rule).await?;
+            let key = request
+                .input("table")
+                .table
+                .as_ref()
+                .map(|table| &table.key[..]);
+            let plan = audit
+                .plan(rule, analyze::shown(check, key.unwrap_or(&[])))
+                .await?;
             violations(request, &context, plan).await?
         }
     };
@@ -89,7 +93,9 @@ pub(crate) async fn key(request: &Request<'_>, file: &Path, key: &[String]) -> R
         schema: &schema,
     };
     for column in key {
-        let plan = audit.plan(&CheckRule::NotNull(column.clone())).await?;
+        let plan = audit
+            .plan(&CheckRule::NotNull(column.clone()), None)
+            .await?;
         if let Some(Violations { what, lines }) = violations(request, &context, plan).await? {
             let message = format!("key column `{column}` is null in {what}");
             return Err(Failure::Rejected(
@@ -97,7 +103,7 @@ pub(crate) async fn key(request: &Request<'_>, file: &Path, key: &[String]) -> R
             ));
         }
     }
-    let plan = audit.plan(&CheckRule::Unique(key.to_vec())).await?;
+    let plan = audit.plan(&CheckRule::Unique(key.to_vec()), None).await?;
     if let Some(Violations { what, lines }) = violations(request, &context, plan).await? {
         let names = key
             .iter()
@@ -145,8 +151,12 @@ struct Audit<'a> {
 }
 
 impl Audit<'_> {
-    /// The query for the rows that violate `rule`, in a fixed order.
-    async fn plan(&self, rule: &CheckRule) -> Result<LogicalPlan, Failure> {
+    /// The query for the rows that violate `rule`, in a fixed order: of rows of the table the columns `shown`, or all.
+    async fn plan(
+        &self,
+        rule: &CheckRule,
+        shown: Option<Vec<&str>>,
+    ) -> Result<LogicalPlan, Failure> {
         let frame = self
             .context
             .table(self.table)
@@ -186,6 +196,15 @@ impl Audit<'_> {
                     })
             }
             CheckRule::Rows(_) | CheckRule::Sql(_) => unreachable!("asked elsewhere"),
+        };
+        let plan = match shown {
+            Some(columns) if !matches!(rule, CheckRule::Unique(_)) => {
+                let columns = columns
+                    .into_iter()
+                    .map(|name| Expr::Column(Column::from_name(name)));
+                plan.and_then(|plan| plan.project(columns))
+            }
+            _ => plan,
         };
         let plan = plan.and_then(LogicalPlanBuilder::build);
         plan.and_then(|plan| order::canonical(plan, &[]))

@@ -1,8 +1,10 @@
 //! The executor: which work it performs, and with which tools.
 
-use mlbuild_action::{Executor, Failure, Format, Output, Request, Work};
+use std::collections::BTreeMap;
 
-use crate::{check, ingest, query, runtime};
+use mlbuild_action::{Analysis, Cancel, Executor, Failure, Format, Output, Request, Schema, Work};
+
+use crate::{analyze, check, ingest, query, runtime};
 
 /// Raised whenever the same work may give other bytes than before: an upgrade of DataFusion, arrow or parquet that
 /// changes the result or the encoding of a query, a change of [`crate::writer`]'s properties, of the types in
@@ -36,6 +38,14 @@ impl Executor for TableExecutor {
             // Files pass through untouched: no engine has a say in them.
             Work::Ingest(ingest) if ingest.format == Format::Files => "files".to_owned(),
             _ => format!("datafusion 55 epoch {ENGINE_EPOCH}"),
+        })
+    }
+
+    fn analyze(&self, work: &Work, inputs: &BTreeMap<String, Schema>) -> Result<Analysis, Failure> {
+        runtime::run(&Cancel::new(), async || match work {
+            Work::Sql(sql) => analyze::sql(sql, inputs).await,
+            Work::Check(check) => analyze::check(check, inputs).await,
+            _ => Ok(Analysis::default()),
         })
     }
 

@@ -21,11 +21,13 @@
     reason = "a failure is made once a request; its size costs nothing"
 )]
 
+mod analyze;
 mod check;
 mod executor;
 mod failure;
 mod ingest;
 mod order;
+mod plan_text;
 mod query;
 mod runtime;
 mod session;

@@ -12,11 +12,10 @@ use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use mlbuild_action::{Diagnostic, Failure, Output, Request, Sql, Table, Value};
 
-use crate::check;
 use crate::session::{self, InputTable, Joins, TABLE_FILE};
 use crate::sql_error::{self, Source};
 use crate::writer::TableWriter;
-use crate::{failure, order};
+use crate::{analyze, check, failure, order};
 
 /// Builds the table that a query yields.
 ///
@@ -65,11 +64,8 @@ impl From<DataFusionError> for Stopped {
 async fn run(request: &Request<'_>, sql: &Sql, joins: Joins) -> Result<Table, Stopped> {
     let context = session::open(request, joins)?;
     let tables = session::register_inputs(&context, request).await?;
-    let plan = plan(&context, sql, &tables).await?;
-    for column in &sql.key {
-        require_column(&plan, column)?;
-    }
-    let plan = order::canonical(plan, &sql.key)?;
+    let Planned { plan, optimized } = plan(&context, sql, &tables).await?;
+    analyze::verify(&optimized, request.analysis)?;
     write(request, &context, plan, &sql.key).await
 }
 
@@ -108,13 +104,21 @@ pub(crate) async fn sort(
     })
 }
 
-/// The plan of a query: one statement that reads, its parameters filled in, nothing in it that changes from run to
-/// run.
+/// A query, planned.
+pub(crate) struct Planned {
+    /// Its rows in canonical order.
+    pub(crate) plan: LogicalPlan,
+    /// The same, as the optimiser leaves it: what will be read, and the proof that all types fit.
+    pub(crate) optimized: LogicalPlan,
+}
+
+/// Plans a query: one statement that reads, its parameters filled in, nothing in it that changes from run to run, its
+/// rows in the order of the key, else as `order` says.
 pub(crate) async fn plan(
     context: &SessionContext,
     sql: &Sql,
     tables: &[InputTable],
-) -> Result<LogicalPlan, Failure> {
+) -> Result<Planned, Failure> {
     let mut source = Source {
         sql,
         tables,
@@ -139,12 +143,14 @@ pub(crate) async fn plan(
     if let Some(function) = nondeterministic(&plan) {
         return Err(sql_error::nondeterministic(&function, &source));
     }
-    // Types are checked here, so that what fails later is a matter of values.
-    let analyzed = state.optimize(&plan);
-    match analyzed {
-        Err(error) => Err(sql_error::invalid(&error, &source)),
-        Ok(_) => Ok(plan),
+    for column in &sql.key {
+        require_column(&plan, column)?;
     }
+    // Types are checked here, so that what fails later is a matter of values.
+    let invalid = |error| sql_error::invalid(&error, &source);
+    let plan = order::canonical(plan, &sql.key).map_err(invalid)?;
+    let optimized = state.optimize(&plan).map_err(invalid)?;
+    Ok(Planned { plan, optimized })
 }
 
 fn not_a_query(sql: &Sql) -> Failure {

@@ -1,17 +1,21 @@
 //! One DataFusion session a request, configured by the request and by nothing of the machine.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
 use datafusion::common::TableReference;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::file_format::parquet::transform_schema_to_view;
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use mlbuild_action::{Failure, Request};
+use mlbuild_table::parse_type;
 
 use crate::failure;
 
@@ -35,6 +39,25 @@ pub(crate) fn open(request: &Request<'_>, joins: Joins) -> Result<SessionContext
     let memory = usize::try_from(request.memory_bytes)
         .unwrap_or(usize::MAX)
         .max(1 << 20);
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![
+            request.scratch.to_owned(),
+        ]))
+        .with_max_temp_directory_size(u64::MAX);
+    context(joins, memory, disk)
+}
+
+/// A session to plan in, not to run anything.
+pub(crate) fn without_data() -> Result<SessionContext, Failure> {
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    context(Joins::Hash, 1 << 20, disk)
+}
+
+fn context(
+    joins: Joins,
+    memory: usize,
+    disk: DiskManagerBuilder,
+) -> Result<SessionContext, Failure> {
     let mut config = SessionConfig::new()
         .with_target_partitions(1)
         .with_batch_size(BATCH_ROWS)
@@ -48,11 +71,6 @@ pub(crate) fn open(request: &Request<'_>, joins: Joins) -> Result<SessionContext
     options.execution.sort_spill_reservation_bytes = (memory / 8).min(10 << 20);
     options.optimizer.prefer_hash_join = joins == Joins::Hash;
 
-    let disk = DiskManagerBuilder::default()
-        .with_mode(DiskManagerMode::Directories(vec![
-            request.scratch.to_owned(),
-        ]))
-        .with_max_temp_directory_size(u64::MAX);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
         .with_disk_manager_builder(disk)
@@ -100,13 +118,7 @@ pub(crate) async fn register(
     file: &Path,
 ) -> Result<SchemaRef, Failure> {
     let run_time = |error: DataFusionError| failure::run_time(&error);
-    let (schema, table) = label.split_once(':').unwrap_or(("main", label));
-    let catalog = context.catalog("mlbuild").expect("`open` registered it");
-    if catalog.schema(schema).is_none() {
-        let empty = Arc::new(MemorySchemaProvider::new());
-        catalog.register_schema(schema, empty).map_err(run_time)?;
-    }
-    let reference = TableReference::partial(schema, table);
+    let reference = reference(context, label).map_err(run_time)?;
     let path = file_url(file)?;
     context
         .register_parquet(reference.clone(), path, ParquetReadOptions::default())
@@ -114,6 +126,53 @@ pub(crate) async fn register(
         .map_err(run_time)?;
     let provider = context.table_provider(reference).await.map_err(run_time)?;
     Ok(Arc::new(Schema::clone(&provider.schema())))
+}
+
+/// Registers empty tables of these schemas under their labels, as [`register_inputs`] would register full ones.
+pub(crate) fn register_schemas(
+    context: &SessionContext,
+    inputs: &BTreeMap<String, mlbuild_action::Schema>,
+) -> Result<Vec<InputTable>, Failure> {
+    let mut tables = Vec::new();
+    for (label, schema) in inputs {
+        let fields = schema.columns.iter().map(|field| {
+            let data_type = parse_type(&field.data_type)
+                .expect("a table's columns have canonical types, whose names all parse");
+            Field::new(&field.name, data_type, true)
+        });
+        // As the Parquet reader presents them.
+        let schema = Arc::new(transform_schema_to_view(&Schema::new(
+            fields.collect::<Vec<_>>(),
+        )));
+        reference(context, label)
+            .and_then(|reference| {
+                context.register_table(reference, Arc::new(EmptyTable::new(schema.clone())))
+            })
+            .map_err(|error| failure::run_time(&error))?;
+        tables.push(InputTable {
+            label: label.clone(),
+            schema,
+        });
+    }
+    Ok(tables)
+}
+
+/// What a label is called in queries: `data:sessions` is `data.sessions`, a plain name is in the default schema, `main`.
+fn reference(context: &SessionContext, label: &str) -> Result<TableReference, DataFusionError> {
+    let (schema, table) = label.split_once(':').unwrap_or(("main", label));
+    let catalog = context.catalog("mlbuild").expect("`context` registered it");
+    if catalog.schema(schema).is_none() {
+        catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
+    }
+    Ok(TableReference::partial(schema.to_owned(), table.to_owned()))
+}
+
+/// The label of what a query calls `table`.
+pub(crate) fn label_of(table: &TableReference) -> String {
+    match table.schema() {
+        None | Some("main") => table.table().to_owned(),
+        Some(schema) => format!("{schema}:{}", table.table()),
+    }
 }
 
 /// A path as a URL, so that DataFusion takes no character of it for a wildcard.

@@ -6,8 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use mlbuild_action::{Cancel, Diagnostic, Evaluate, Failure, InputFolder, MetricName, Request};
+use mlbuild_action::{
+    Cancel, Diagnostic, Evaluate, Failure, InputFolder, MetricName, Request, Schema, Table,
+};
 
+use crate::ITEMS;
 use crate::keys::{ItemId, Items, Keys, NotAKey};
 use crate::lists::ListReader;
 use crate::metrics::Hits;
@@ -138,27 +141,17 @@ impl Reader<'_> {
             ));
         };
         let source = Source::open("catalog", folder)?;
-        let declared = folder.table.as_ref().and_then(|table| table.key.first());
-        let column = match declared {
-            Some(column) => column.clone(),
-            None => {
-                let mut columns = source.columns();
-                let first = columns.next().unwrap_or("item_id").to_owned();
-                if columns.any(|name| name == "item_id") {
-                    "item_id".to_owned()
-                } else {
-                    first
-                }
-            }
-        };
-        self.same_kind("catalog", &column, source.scalar_kind(&column)?)?;
-        self.note(&source, &[&column]);
-        let mut batches = source.read(&[&column], self.cancel)?;
+        let table = folder.table.as_ref().map(Table::schema);
+        let column = table.as_ref().and_then(Schema::item_column);
+        let column = column.unwrap_or("item_id");
+        self.same_kind("catalog", column, source.scalar_kind(column)?)?;
+        self.note(&source, &[column]);
+        let mut batches = source.read(&[column], self.cancel)?;
         let mut rows = 0;
         while let Some(batch) = batches.next()? {
-            let values = batch.scalars(&column)?;
+            let values = batch.scalars(column)?;
             for row in 0..values.len() {
-                let item = values.get(row).ok_or_else(|| null("catalog", &column))?;
+                let item = values.get(row).ok_or_else(|| null("catalog", column))?;
                 self.items.intern(item);
                 rows += 1;
                 if self.items.len() != rows {
@@ -282,9 +275,9 @@ impl Reader<'_> {
                 ));
             }
         }
-        self.same_kind(name, "items", source.list_kind("items")?)?;
+        self.same_kind(name, ITEMS, source.list_kind(ITEMS)?)?;
         let mut columns: Vec<&str> = self.work.key.iter().map(String::as_str).collect();
-        columns.push("items");
+        columns.push(ITEMS);
         self.note(&source, &columns);
         let mut batches = source.read(&columns, self.cancel)?;
         let mut lists = ListReader::new(

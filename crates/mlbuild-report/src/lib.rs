@@ -25,10 +25,12 @@ mod table;
 mod wire;
 mod words;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use mlbuild_action::{
-    Bound, Diagnostic, Evaluate, Executor, Failure, Metric, Output, Progress, Request, Work,
+    Analysis, Bound, Diagnostic, Evaluate, Executor, Failure, Metric, MetricName, Output, Progress,
+    Request, Schema, Work,
 };
 
 use crate::measure::Report;
@@ -37,6 +39,9 @@ use crate::measure::Report;
 /// wording, layout or chart, a new version of `report.json` or of the chart library. Finished reports are then made
 /// anew.
 const EPOCH: u32 = 1;
+
+/// The column of predictions that holds a row's ranked items.
+const ITEMS: &str = "items";
 
 /// Performs [`Work::Evaluate`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +57,22 @@ impl ReportExecutor {
 impl Executor for ReportExecutor {
     fn toolchain(&self, _work: &Work) -> Result<String, Failure> {
         Ok(format!("report {EPOCH}"))
+    }
+
+    fn analyze(&self, work: &Work, inputs: &BTreeMap<String, Schema>) -> Result<Analysis, Failure> {
+        let Work::Evaluate(work) = work else {
+            return Ok(Analysis::default());
+        };
+        let key = || work.key.iter().map(String::as_str);
+        let measures_coverage = work.metrics.iter().any(|m| m.name == MetricName::Coverage);
+        let catalog = inputs.get("catalog").and_then(Schema::item_column);
+        let analysis = Analysis::default()
+            .reading("truth", key().chain([work.label.as_str(), &work.sequence]))
+            .reading("catalog", catalog.filter(|_| measures_coverage));
+        let models = work.models.iter();
+        Ok(models.fold(analysis, |analysis, model| {
+            analysis.reading(format!("predictions.{model}"), key().chain([ITEMS]))
+        }))
     }
 
     /// Measures the predictions and writes `report.html`, `report.md` and `report.json` to the output folder, also
@@ -193,7 +214,7 @@ fn rejection(report: &Report) -> Option<Diagnostic> {
 }
 
 /// Every figure by `MODEL.METRIC@K`. Lineage takes finite figures only.
-fn lineage_metrics(report: &Report) -> std::collections::BTreeMap<String, f64> {
+fn lineage_metrics(report: &Report) -> BTreeMap<String, f64> {
     let figures = report.models.iter().flat_map(|model| {
         report
             .metrics

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mlbuild_action::{Evaluate, Failure, MetricName};
 
+use crate::ITEMS;
 use crate::evidence::{Predictions, invalid, key_columns, null};
 use crate::keys::{ItemId, Items, Keys};
 use crate::table::{Batch, Scalar};
@@ -86,7 +87,7 @@ impl<'a> ListReader<'a> {
     /// Takes the next rows.
     pub(crate) fn take(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
         let keys = key_columns(batch, &self.work.key)?;
-        let lists = batch.lists("items")?;
+        let lists = batch.lists(ITEMS)?;
         for index in 0..batch.rows() {
             let show = || self.keys.display(&keys, index);
             let Some(row) = self.keys.get(&keys, index) else {
@@ -98,7 +99,7 @@ impl<'a> ListReader<'a> {
                 continue;
             }
             self.seen[row] = true;
-            let list = lists.get(index).ok_or_else(|| null(self.name, "items"))?;
+            let list = lists.get(index).ok_or_else(|| null(self.name, ITEMS))?;
             let length = list.len();
             if (length as u64) < u64::from(self.k_max) {
                 self.short
@@ -106,7 +107,7 @@ impl<'a> ListReader<'a> {
                 continue;
             }
             for (rank, item) in (1u32..).zip(list) {
-                let item = item.ok_or_else(|| null(self.name, "items"))?;
+                let item = item.ok_or_else(|| null(self.name, ITEMS))?;
                 self.take_item(row, rank, item)
                     .map_err(|problem| problem.at(show()))?;
             }

@@ -20,7 +20,7 @@ mod tests;
 
 pub use error::TableError;
 pub use reader::TableReader;
-pub use types::{canonical_schema, canonical_type, type_name};
+pub use types::{canonical_schema, canonical_type, parse_type, type_name};
 pub use writer::TableWriter;
 
 /// The name of the one file of a table, in its folder.

@@ -301,6 +301,50 @@ fn types_print_as_specified() {
 }
 
 #[test]
+fn a_types_name_says_which_it_is() {
+    let nested = r#"Struct("a, \"b\")": List(Struct("x": Decimal128(5, 2), "y": Utf8)), "": Time64(Nanosecond))"#;
+    for name in [
+        "Boolean",
+        "Int8",
+        "Int16",
+        "Int32",
+        "Int64",
+        "UInt8",
+        "UInt16",
+        "UInt32",
+        "UInt64",
+        "Float32",
+        "Float64",
+        "Utf8",
+        "Binary",
+        "Date32",
+        "Decimal128(38, 0)",
+        "Decimal256(40, 3)",
+        "Time64(Microsecond)",
+        "Timestamp(Nanosecond)",
+        "Timestamp(Microsecond, UTC)",
+        "List(List(Date32))",
+        nested,
+    ] {
+        let data_type = parse_type(name).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(type_name(&data_type), name);
+        assert_eq!(canonical_type(&data_type), Some(data_type));
+    }
+    for name in [
+        "",
+        "Int",
+        "Int64 ",
+        "List(Int64",
+        "List()",
+        "Struct()",
+        "Timestamp(Second)",
+        "List(Int64))",
+    ] {
+        assert_eq!(parse_type(name), None, "{name}");
+    }
+}
+
+#[test]
 fn what_a_table_cannot_hold_is_an_error() {
     assert_eq!(
         error(Arc::new(DurationSecondArray::from(vec![1]))),

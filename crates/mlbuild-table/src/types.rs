@@ -134,6 +134,96 @@ pub fn type_name(data_type: &DataType) -> String {
     }
 }
 
+/// The canonical type of this name: the inverse of [`type_name`] on canonical types.
+pub fn parse_type(name: &str) -> Option<DataType> {
+    let mut rest = name;
+    let data_type = parse(&mut rest)?;
+    // One type has one name: what else would parse is not one.
+    (rest.is_empty() && type_name(&data_type) == name).then_some(data_type)
+}
+
+/// Takes one type off the front of `rest`.
+fn parse(rest: &mut &str) -> Option<DataType> {
+    let end = rest
+        .find(|c: char| !c.is_ascii_alphanumeric())
+        .unwrap_or(rest.len());
+    let (word, after) = rest.split_at(end);
+    *rest = after;
+    Some(match word {
+        "Boolean" => DataType::Boolean,
+        "Int8" => DataType::Int8,
+        "Int16" => DataType::Int16,
+        "Int32" => DataType::Int32,
+        "Int64" => DataType::Int64,
+        "UInt8" => DataType::UInt8,
+        "UInt16" => DataType::UInt16,
+        "UInt32" => DataType::UInt32,
+        "UInt64" => DataType::UInt64,
+        "Float32" => DataType::Float32,
+        "Float64" => DataType::Float64,
+        "Utf8" => DataType::Utf8,
+        "Binary" => DataType::Binary,
+        "Date32" => DataType::Date32,
+        "Time64" => DataType::Time64(parse_unit(arguments(rest)?)?),
+        "Timestamp" => {
+            let arguments = arguments(rest)?;
+            let (unit, zone) = match arguments.split_once(", ") {
+                None => (arguments, None),
+                Some((unit, zone)) => (unit, Some(zone.into())),
+            };
+            DataType::Timestamp(parse_unit(unit)?, zone)
+        }
+        "Decimal128" | "Decimal256" => {
+            let (precision, scale) = arguments(rest)?.split_once(", ")?;
+            let (precision, scale) = (precision.parse().ok()?, scale.parse().ok()?);
+            match word {
+                "Decimal128" => DataType::Decimal128(precision, scale),
+                _ => DataType::Decimal256(precision, scale),
+            }
+        }
+        "List" => {
+            take(rest, "(")?;
+            let item = parse(rest)?;
+            take(rest, ")")?;
+            DataType::new_list(item, true)
+        }
+        "Struct" => {
+            take(rest, "(")?;
+            let mut fields = Vec::new();
+            loop {
+                let mut names = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+                let name = names.next()?.ok()?;
+                *rest = &rest[names.byte_offset()..];
+                take(rest, ": ")?;
+                fields.push(Field::new(name, parse(rest)?, true));
+                if take(rest, ", ").is_none() {
+                    break;
+                }
+            }
+            take(rest, ")")?;
+            DataType::Struct(fields.into())
+        }
+        _ => return None,
+    })
+}
+
+fn take(rest: &mut &str, token: &str) -> Option<()> {
+    *rest = rest.strip_prefix(token)?;
+    Some(())
+}
+
+/// Takes `(...)` without parentheses in it off the front of `rest`.
+fn arguments<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let (arguments, after) = rest.strip_prefix('(')?.split_once(')')?;
+    *rest = after;
+    Some(arguments)
+}
+
+fn parse_unit(name: &str) -> Option<TimeUnit> {
+    let units = [TimeUnit::Microsecond, TimeUnit::Nanosecond];
+    units.into_iter().find(|unit| unit_name(unit) == name)
+}
+
 fn unit_name(unit: &TimeUnit) -> &'static str {
     match unit {
         TimeUnit::Second => "Second",

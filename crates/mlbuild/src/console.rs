@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use mlbuild_action::Progress;
-use mlbuild_engine::{Event, Outcome, StaleReason, Summary};
+use mlbuild_engine::{Event, Outcome, StaleReason, Summary, Unread};
 use mlbuild_manifest::{Label, SourceText};
 
 use crate::terminal::{Terminal, count, duration, plural, size};
@@ -77,10 +77,12 @@ impl<'a> Console<'a> {
                 rows,
                 size_bytes,
                 reasons,
+                unread,
                 unchanged,
             } => {
                 self.ended(label);
-                if *outcome == Outcome::UpToDate && !t.verbose {
+                // That a change stopped here is worth a line; that nothing happened is not.
+                if *outcome == Outcome::UpToDate && unread.is_empty() && !t.verbose {
                     return;
                 }
                 let what =
@@ -92,7 +94,7 @@ impl<'a> Console<'a> {
                     ),
                     Outcome::Built => ("built", duration(*took)),
                     Outcome::Restored => ("restored", first_reason(reasons)),
-                    _ => ("up to date", String::new()),
+                    _ => ("up to date", unread_changes(unread)),
                 };
                 self.line(
                     format!("{} {label}  {what}  {note}", t.good(&format!("{word:10}"))).trim_end(),
@@ -262,6 +264,12 @@ impl<'a> Console<'a> {
             }
         }
     }
+}
+
+/// What changed and is not read, in a line.
+pub(crate) fn unread_changes(unread: &[Unread]) -> String {
+    let texts: Vec<String> = unread.iter().map(ToString::to_string).collect();
+    texts.join("; ")
 }
 
 /// The first reason, and how many more there are.

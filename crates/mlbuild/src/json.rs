@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use mlbuild_action::{Diagnostic, Progress, Severity};
-use mlbuild_engine::{Event, Outcome, Planned, StaleReason, Summary, Verdict};
+use mlbuild_engine::{Event, Outcome, Planned, StaleReason, Summary, Unread, Verdict};
 use mlbuild_manifest::{Label, SourceText};
 use serde_json::{Value, json};
 
@@ -45,11 +45,30 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic, sources: &[SourceText]) -> Val
     })
 }
 
+/// A mistake that does not belong to a target of this build: in the manifest, on the command line.
+pub(crate) fn problem(what: &Diagnostic, sources: &[SourceText]) -> Value {
+    json!({ "event": "diagnostic", "version": VERSION, "diagnostic": diagnostic(what, sources) })
+}
+
 /// Reasons, each with its kind and its text.
 pub(crate) fn reasons(reasons: &[StaleReason]) -> Vec<Value> {
     reasons
         .iter()
         .map(|reason| json!({ "kind": reason.kind(), "text": reason.to_string() }))
+        .collect()
+}
+
+/// Columns that changed and are not read, each input with its text.
+fn unread(unread: &[Unread]) -> Vec<Value> {
+    let columns = |unread: &Unread| {
+        let names = unread.changed.iter().map(|change| change.column.clone());
+        names.collect::<Vec<_>>()
+    };
+    unread
+        .iter()
+        .map(|unread| {
+            json!({ "input": unread.input.to_string(), "columns": columns(unread), "text": unread.to_string() })
+        })
         .collect()
 }
 
@@ -102,10 +121,11 @@ pub(crate) fn event(event: &Event, sources: &[SourceText]) -> Value {
             rows,
             size_bytes,
             reasons: why,
+            unread: ignored,
             unchanged,
         } => json!({
             "event": "finished", "target": label.to_string(), "outcome": outcome.as_str(), "duration_ms": millis(*duration),
-            "rows": rows, "bytes": size_bytes, "reasons": reasons(why), "unchanged": unchanged,
+            "rows": rows, "bytes": size_bytes, "reasons": reasons(why), "unread": unread(ignored), "unchanged": unchanged,
         }),
         Event::Failed {
             label,
@@ -148,6 +168,7 @@ pub(crate) fn summary(summary: &Summary, run: Option<&str>, took: Duration) -> V
         "duration_ms": millis(took),
         "cancelled": summary.cancelled,
         "sources": { "stats": summary.looks.stats, "digested": summary.looks.digested },
+        "queries_planned": summary.queries_planned,
         "run": run.and_then(|run| run.parse::<i64>().ok()),
     })
 }
@@ -180,6 +201,9 @@ pub(crate) fn planned(planned: &Planned, sources: &[SourceText]) -> Value {
                 .into()
         }
         Verdict::Broken(what) => value["diagnostic"] = diagnostic(what, sources),
+    }
+    if !planned.unread.is_empty() {
+        value["unread"] = unread(&planned.unread).into();
     }
     value
 }

@@ -19,6 +19,8 @@ pub(crate) struct Terminal {
     pub(crate) quiet: bool,
     /// Whether to print more.
     pub(crate) verbose: bool,
+    /// Whether results are JSON on standard output.
+    pub(crate) json: bool,
 }
 
 impl Terminal {
@@ -38,12 +40,17 @@ impl Terminal {
             color,
             quiet: global.quiet,
             verbose: global.verbose,
+            json: global.json,
         }
     }
 
-    /// Prints diagnostics to standard error, each with the lines of `sources` that it is about.
+    /// Prints diagnostics to standard error, each with the lines of `sources` that it is about; with `--json` also to
+    /// standard output, for programs.
     pub(crate) fn diagnostics(&self, diagnostics: &[Diagnostic], sources: &[SourceText]) {
         for diagnostic in diagnostics {
+            if self.json {
+                crate::json::print(&crate::json::problem(diagnostic, sources));
+            }
             if self.quiet && diagnostic.severity == Severity::Warning {
                 continue;
             }

@@ -173,15 +173,20 @@ fn a_tree_that_leaves_its_folder_is_damage() {
 }
 
 #[test]
-fn the_last_keys_of_a_target_are_remembered() {
+fn the_last_build_of_a_target_is_remembered() {
     let (_dir, cache, key) = stored();
-    cache.set_last_keys("model:recs", &[key]).unwrap();
-    assert_eq!(cache.last_keys("model:recs"), [key]);
-    assert_eq!(cache.last_keys("data:recs"), []);
+    let last = LastBuild {
+        keys: vec![key, key],
+        inputs: BTreeMap::from([("data:a".to_owned(), Digest::of(b"a"))]),
+    };
+    cache.set_last_build("model:recs", &last).unwrap();
+    assert_eq!(cache.last_build("model:recs"), last);
+    assert_eq!(cache.last_build("data:recs"), LastBuild::default());
     let path = cache.last_path("model:recs");
     assert!(path.ends_with("last/model%3Arecs.json"));
-    overwrite(&path, b"{\"version\":1,");
-    assert_eq!(cache.last_keys("model:recs"), [], "damage is forgetting");
-    cache.set_last_keys("model:recs", &[key, key]).unwrap();
-    assert_eq!(cache.last_keys("model:recs"), [key, key]);
+    overwrite(&path, b"{\"version\":2,");
+    let damaged = cache.last_build("model:recs");
+    assert_eq!(damaged, LastBuild::default(), "damage is forgetting");
+    cache.set_last_build("model:recs", &last).unwrap();
+    assert_eq!(cache.last_build("model:recs"), last);
 }

@@ -123,9 +123,15 @@ impl Bench {
         let (output, scratch) = (run.join("out"), run.join("scratch"));
         fs::create_dir_all(&output).expect("a folder");
         fs::create_dir_all(&scratch).expect("a folder");
+        let executor = TableExecutor::new();
+        let schemas = self.inputs.iter().filter_map(|(name, input)| {
+            let table = input.table.as_ref()?;
+            Some((name.clone(), table.schema()))
+        });
         let request = Request {
             work,
             inputs: &self.inputs,
+            analysis: &executor.analyze(work, &schemas.collect())?,
             output: &output,
             scratch: &scratch,
             threads: self.threads,
@@ -133,7 +139,7 @@ impl Bench {
             progress: &|_| (),
             cancel: &self.cancel,
         };
-        TableExecutor::new().execute(&request).map(|result| Ran {
+        executor.execute(&request).map(|result| Ran {
             folder: output,
             output: result,
         })

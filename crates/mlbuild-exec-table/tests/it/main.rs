@@ -9,4 +9,5 @@
 mod checks;
 mod harness;
 mod ingest;
+mod reads;
 mod sql;

@@ -27,10 +27,11 @@ pub(crate) fn run(
             broken.push(diagnostic.clone());
         }
     }
+    // In JSON a broken target carries its diagnostic itself.
     if !global.json {
         print(&planned, terminal);
+        terminal.diagnostics(&broken, &loaded.sources);
     }
-    terminal.diagnostics(&broken, &loaded.sources);
     Ok(if broken.is_empty() { 0 } else { EXIT_USAGE })
 }
 
@@ -41,10 +42,15 @@ fn print(planned: &[Planned], terminal: &Terminal) {
         .map(|target| target.label.to_string().len())
         .max()
         .unwrap_or(0);
-    let mut shown = 0;
-    for Planned { label, verdict, .. } in planned {
-        let (word, why) = match verdict {
-            Verdict::UpToDate if !terminal.verbose => continue,
+    for Planned {
+        label,
+        verdict,
+        unread,
+        ..
+    } in planned
+    {
+        let (word, mut why) = match verdict {
+            Verdict::UpToDate if unread.is_empty() && !terminal.verbose => continue,
             Verdict::UpToDate => ("up to date", Vec::new()),
             Verdict::Restore { reasons, saves } => {
                 let mut why: Vec<String> = reasons.iter().map(ToString::to_string).collect();
@@ -67,7 +73,7 @@ fn print(planned: &[Planned], terminal: &Terminal) {
             }
             Verdict::Broken(diagnostic) => ("broken", vec![diagnostic.message.clone()]),
         };
-        shown += 1;
+        why.extend(unread.iter().map(ToString::to_string));
         let label = label.to_string();
         let _ = writeln!(
             out,
@@ -78,7 +84,10 @@ fn print(planned: &[Planned], terminal: &Terminal) {
             let _ = writeln!(out, "{:10} {:width$}  {line}", "", "");
         }
     }
-    if shown == 0 {
+    if planned
+        .iter()
+        .all(|target| target.verdict == Verdict::UpToDate)
+    {
         let _ = writeln!(
             out,
             "nothing to do: {} up to date",

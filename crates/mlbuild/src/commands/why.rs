@@ -48,7 +48,7 @@ fn explain(
     match &target.verdict {
         Verdict::UpToDate => {
             say(format!(
-                "{label} is up to date: nothing that it is made from differs from its last build"
+                "{label} is up to date: nothing that it reads differs from its last build"
             ));
         }
         Verdict::Restore { reasons, .. } => {
@@ -72,6 +72,10 @@ fn explain(
             diagnostic.message
         )),
     }
+    target
+        .unread
+        .iter()
+        .for_each(|unread| say(format!("  {unread}")));
     if let Some(last) = history {
         say(format!(
             "{label} was last {} on {} (run {}):",

@@ -15,3 +15,4 @@ mod cutoff;
 mod explain;
 mod faults;
 mod project;
+mod verify;

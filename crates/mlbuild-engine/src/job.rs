@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mlbuild_action::{
     ActionResult, Artifact, Cancel, Diagnostic, Failure, InputFolder, Output, Progress, Request,
@@ -19,6 +19,7 @@ use mlbuild_cache::{CacheError, Destination, MaterializeMode};
 
 use crate::project::{Executors, Project};
 use crate::resolve::{Material, Resolved};
+use crate::verify::TableFiles;
 
 /// What an action may use while it runs.
 #[derive(Clone, Copy, Debug)]
@@ -57,71 +58,30 @@ pub(crate) fn execute(
     cancel: &Cancel,
 ) -> Result<ActionResult, JobFailure> {
     let scratch = project.cache.scratch()?;
-    let at = |name: &str| scratch.path().join(name);
-    let (output, temporary) = (at("out"), at("tmp"));
-    for folder in [&output, &temporary, &at("in")] {
-        fs::create_dir(folder).map_err(|e| io_failure("make the folder", folder, &e))?;
-    }
-    let mut inputs = BTreeMap::new();
-    for (name, material) in &resolved.inputs {
-        let path = at("in").join(name);
-        let table = match material {
-            Material::Artifact(artifact) => {
-                let folder = Destination::Folder(&path);
-                project
-                    .cache
-                    .materialize(&artifact.tree, folder, MaterializeMode::Link)?;
-                artifact.table.clone()
-            }
-            Material::Sources(tree) => {
-                link_sources(&project.root, tree, &path)?;
-                None
-            }
-        };
-        inputs.insert(name.clone(), InputFolder { path, table });
-    }
-    let request = Request {
-        work: &resolved.action.work,
-        inputs: &inputs,
-        analysis: &resolved.analysis,
-        output: &output,
-        scratch: &temporary,
-        threads: allowance.threads,
-        memory_bytes: allowance.memory_bytes,
-        progress,
-        cancel,
+    let job = Job {
+        resolved,
+        project,
+        executors,
+        allowance,
+        layout: Layout::AsStored,
     };
-    let started = Instant::now();
-    let executor = executors.of(&resolved.action.work);
-    let executed = catch_unwind(AssertUnwindSafe(|| executor.execute(&request)));
-    let duration = started.elapsed();
-    let output_of = match executed {
-        Ok(Ok(output)) => output,
-        Ok(Err(Failure::Rejected(diagnostic))) => {
+    let (output, duration) = match job.run(scratch.path(), progress, cancel) {
+        Err(JobFailure::Failure(Failure::Rejected(diagnostic))) => {
+            let output = scratch.path().join(OUTPUT);
             return Err(JobFailure::Failure(keep_rejected(
                 diagnostic, &output, rejected,
             )));
         }
-        Ok(Err(failure)) => return Err(JobFailure::Failure(failure)),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            return Err(JobFailure::Panic(text.to_owned()));
-        }
+        ended => ended?,
     };
-    if cancel.is_cancelled() {
-        return Err(JobFailure::Failure(Failure::Cancelled));
-    }
     let Output {
         table,
         metrics,
         warnings,
-    } = output_of;
+    } = output;
     let tree = match resolved.action.work {
         Work::Check(_) => Tree::default(),
-        _ => project.cache.ingest_folder(&output)?,
+        _ => project.cache.ingest_folder(&scratch.path().join(OUTPUT))?,
     };
     Ok(ActionResult {
         artifact: Artifact { tree, table },
@@ -129,6 +89,109 @@ pub(crate) fn execute(
         warnings,
         duration,
     })
+}
+
+/// The folder of a scratch space in which the output comes to be.
+pub(crate) const OUTPUT: &str = "out";
+
+/// How input tables are laid before an executor.
+#[derive(Clone, Copy)]
+pub(crate) enum Layout<'a> {
+    /// The files of the cache.
+    AsStored,
+    /// The same rows in files that are cut otherwise.
+    Reshaped(&'a dyn TableFiles),
+    /// The one input is this folder, whatever the cache holds.
+    Folder(&'a Path),
+}
+
+/// An action and how it is run.
+pub(crate) struct Job<'a> {
+    pub(crate) resolved: &'a Resolved,
+    pub(crate) project: &'a Project,
+    pub(crate) executors: &'a Executors,
+    pub(crate) allowance: Allowance,
+    pub(crate) layout: Layout<'a>,
+}
+
+impl Job<'_> {
+    /// Runs the action in an empty folder; its output is in [`OUTPUT`] there. Says how long the executor took.
+    pub(crate) fn run(
+        &self,
+        scratch: &Path,
+        progress: &(dyn Fn(Progress) + Sync),
+        cancel: &Cancel,
+    ) -> Result<(Output, Duration), JobFailure> {
+        let at = |name: &str| scratch.join(name);
+        let (output, temporary) = (at(OUTPUT), at("tmp"));
+        for folder in [&output, &temporary, &at("in")] {
+            fs::create_dir(folder).map_err(|e| io_failure("make the folder", folder, &e))?;
+        }
+        let inputs = self.inputs(&at("in"))?;
+        let request = Request {
+            work: &self.resolved.action.work,
+            inputs: &inputs,
+            analysis: &self.resolved.analysis,
+            output: &output,
+            scratch: &temporary,
+            threads: self.allowance.threads,
+            memory_bytes: self.allowance.memory_bytes,
+            progress,
+            cancel,
+        };
+        let started = Instant::now();
+        let executor = self.executors.of(&self.resolved.action.work);
+        let executed = catch_unwind(AssertUnwindSafe(|| executor.execute(&request)));
+        let duration = started.elapsed();
+        match executed {
+            Ok(Ok(_)) if cancel.is_cancelled() => Err(JobFailure::Failure(Failure::Cancelled)),
+            Ok(Ok(output)) => Ok((output, duration)),
+            Ok(Err(failure)) => Err(JobFailure::Failure(failure)),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text
+                    .or_else(|| panic.downcast_ref::<&str>().copied())
+                    .unwrap_or("no message");
+                Err(JobFailure::Panic(text.to_owned()))
+            }
+        }
+    }
+
+    /// Places every input in a folder of its own below `folder`.
+    fn inputs(&self, folder: &Path) -> Result<BTreeMap<String, InputFolder>, JobFailure> {
+        let mut inputs = BTreeMap::new();
+        for (name, material) in &self.resolved.inputs {
+            if let Layout::Folder(path) = self.layout {
+                let (path, table) = (path.to_owned(), None);
+                inputs.insert(name.clone(), InputFolder { path, table });
+                continue;
+            }
+            let path = folder.join(name);
+            match (material, self.layout) {
+                (Material::Sources(tree), _) => link_sources(&self.project.root, tree, &path)?,
+                (Material::Artifact(artifact), Layout::Reshaped(files))
+                    if artifact.table.is_some() =>
+                {
+                    fs::create_dir(&path).map_err(|e| io_failure("make the folder", &path, &e))?;
+                    for entry in artifact.tree.entries() {
+                        let from = self.project.cache.object_path(&entry.digest);
+                        files
+                            .reshape(&from, &path.join(&entry.path))
+                            .map_err(|d| JobFailure::Failure(Failure::Environment(d)))?;
+                    }
+                }
+                (Material::Artifact(artifact), _) => {
+                    let to = Destination::Folder(&path);
+                    self.project
+                        .cache
+                        .materialize(&artifact.tree, to, MaterializeMode::Link)?;
+                }
+            }
+            let table = material.table().cloned();
+            inputs.insert(name.clone(), InputFolder { path, table });
+        }
+        Ok(inputs)
+    }
 }
 
 /// Places links to the project's files in `folder`, under their paths in the project.

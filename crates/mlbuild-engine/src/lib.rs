@@ -24,6 +24,7 @@ mod record;
 mod resolve;
 mod schedule;
 mod source;
+mod verify;
 
 pub use build::{Emit, build};
 pub use event::{Event, Fault, Outcome, Summary};
@@ -33,3 +34,4 @@ pub use project::{Executors, Options, Project, lineage_path, state_folder};
 pub use reason::{Change, ColumnChange, FileChange, StaleReason, Unread};
 pub use record::{Rebuild, Recorder, RunRecord, last_rebuild, open_lineage};
 pub use schedule::Slots;
+pub use verify::{Difference, Reproduction, RowDifference, TableFiles, Verified, verify};

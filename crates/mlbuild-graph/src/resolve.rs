@@ -291,6 +291,7 @@ impl<'a> Resolver<'a> {
             stages,
             resources,
             tags: declaration.tags.clone(),
+            tolerance: declaration.tolerance.clone(),
             owner: declaration.owner.clone(),
             description: declaration.description.clone(),
             declared_at: declaration.declared_at.clone(),

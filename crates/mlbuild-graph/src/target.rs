@@ -1,5 +1,7 @@
 //! Targets and their stages.
 
+use std::collections::BTreeMap;
+
 use mlbuild_action::{SourceSpan, Work};
 use mlbuild_manifest::{Label, Rule};
 
@@ -16,6 +18,8 @@ pub struct Target {
     pub resources: Resources,
     /// Words to select it by, sorted.
     pub tags: Vec<String>,
+    /// How far metrics may move when `verify` makes it again, by name; empty wants the same bits.
+    pub tolerance: BTreeMap<String, f64>,
     /// Who answers for it.
     pub owner: Option<String>,
     /// What it is.

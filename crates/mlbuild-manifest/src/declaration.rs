@@ -75,6 +75,8 @@ pub struct Declaration {
     pub key: Vec<String>,
     /// What must hold for its table.
     pub checks: Vec<CheckDeclaration>,
+    /// How far metrics may move when `verify` makes it again, by name; empty wants the same bits.
+    pub tolerance: BTreeMap<String, f64>,
     /// How it is made.
     pub definition: Definition,
 }

@@ -42,7 +42,14 @@ pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
             "command", "digest", "env", "inputs", "out", "srcs", "timeout",
         ],
         Rule::Train => &[
-            "catalog", "input", "label", "params", "sequence", "train", "validate",
+            "catalog",
+            "input",
+            "label",
+            "params",
+            "sequence",
+            "tolerance",
+            "train",
+            "validate",
         ],
         Rule::Predict => &["exclude_seen", "input", "k", "predict", "sequence"],
         Rule::Evaluate => &[

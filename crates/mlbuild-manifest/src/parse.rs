@@ -280,6 +280,7 @@ fn declaration<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<D
     let description = reader.string(section, "description").map(|text| text.value);
     let owner = reader.string(section, "owner").map(|text| text.value);
     let resources = resources(reader, section);
+    let tolerance = tolerance(reader, section);
     let definition = definition?;
     table_keys(reader, section, &definition);
     Some(Declaration {
@@ -295,6 +296,7 @@ fn declaration<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<D
         resources,
         key: key.into_iter().map(|column| column.value).collect(),
         checks,
+        tolerance,
         definition,
     })
 }
@@ -521,4 +523,29 @@ fn resources<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Resources {
             bytes
         }),
     }
+}
+
+fn tolerance<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> BTreeMap<String, f64> {
+    let Some(section) = reader.table(section, "tolerance") else {
+        return BTreeMap::new();
+    };
+    let mut tolerance = BTreeMap::new();
+    for (metric, value) in section.entries() {
+        let Some(scalar) = reader.scalar(&metric.value, value) else {
+            continue;
+        };
+        match scalar.as_f64().filter(|allowed| *allowed >= 0.0) {
+            Some(allowed) => {
+                tolerance.insert(metric.value, allowed);
+            }
+            None => reader.error(
+                "manifest::bad-value",
+                format!("`{}` must be a number that is not negative", metric.value),
+                scalar.range,
+                "not a tolerance",
+                "it is how far the metric may move when `verify` makes the target again".to_owned(),
+            ),
+        }
+    }
+    tolerance
 }

@@ -10,6 +10,7 @@
 //! with arrow types in its public signatures, since exchanging arrow batches is all it does.
 
 mod column_digest;
+mod compare;
 mod error;
 mod reader;
 mod types;
@@ -18,6 +19,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use compare::{first_difference, reshape};
 pub use error::TableError;
 pub use reader::TableReader;
 pub use types::{canonical_schema, canonical_type, parse_type, type_name};

@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Lineage(Lineage),
     /// Run SQL over the lineage database
     Query(Query),
+    /// Execute what is cached once more, otherwise, and compare: same key, same bits?
+    Verify(Verify),
     /// Print what a target's actions printed the last time they ran
     Log(Log),
     /// Remove outputs, and on request the cache
@@ -181,6 +183,12 @@ pub(crate) enum QueryFormat {
     Csv,
     /// One JSON object a line.
     Jsonl,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
 }
 
 #[derive(Args, Debug)]

@@ -59,6 +59,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<u8, CommandFailure> {
         Command::Show(args) => commands::show::run(args, global, terminal),
         Command::Lineage(args) => commands::lineage::run(args, global, terminal),
         Command::Query(args) => commands::query::run(args, global, terminal),
+        Command::Verify(args) => commands::verify::run(&args.selection, global, terminal),
         Command::Log(args) => commands::log::run(args, global, terminal),
         Command::Clean(args) => commands::clean::run(args, global, terminal),
         Command::Doctor => commands::doctor::run(global, terminal),

@@ -11,4 +11,5 @@ pub(crate) mod ls;
 pub(crate) mod plan;
 pub(crate) mod query;
 pub(crate) mod show;
+pub(crate) mod verify;
 pub(crate) mod why;

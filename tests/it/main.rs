@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod build;
+mod columns;
 mod commands;
 mod cutoff;
 mod explain;

@@ -78,6 +78,27 @@ pub struct Analysis {
     pub reads: BTreeMap<String, BTreeSet<String>>,
     /// What the names and types in the work were resolved to, where schemas decide that beyond the columns read.
     pub plan: Option<Digest>,
+    /// Which columns read end up in which columns of the output; `None` if each may depend on all of them. Lineage, not
+    /// identity.
+    pub flows: Option<Flows>,
+}
+
+/// Which columns of the inputs an output is made of.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Flows {
+    /// The columns whose values a column of the output is computed from.
+    pub columns: BTreeMap<String, BTreeSet<Origin>>,
+    /// The columns that decide which rows there are: filters, join keys, groups, the order under a limit.
+    pub rows: BTreeSet<Origin>,
+}
+
+/// A column of an input.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Origin {
+    /// The input's name.
+    pub input: String,
+    /// The column's name.
+    pub column: String,
 }
 
 impl Analysis {

@@ -20,7 +20,7 @@ mod value;
 mod work;
 
 pub use action::{Action, ActionKey, Description, Input, InputContent};
-pub use analysis::{Analysis, Field, Schema};
+pub use analysis::{Analysis, Field, Flows, Origin, Schema};
 pub use artifact::{ActionResult, Artifact, Column, Table, Tree, TreeEntry};
 pub use diagnostic::{Diagnostic, Severity, SourceSpan};
 pub use executor::{Cancel, Executor, Failure, InputFolder, Output, Progress, Request};

@@ -13,6 +13,7 @@
 
 mod analysis;
 mod build;
+mod columns;
 mod event;
 mod job;
 mod logs;
@@ -27,6 +28,7 @@ mod source;
 mod verify;
 
 pub use build::{Emit, build};
+pub use columns::{ColumnLineage, FlowKind, Place, Reached, column_lineage};
 pub use event::{Event, Fault, Outcome, Summary};
 pub use logs::log_path;
 pub use plan::{Planned, Verdict, plan};

@@ -15,6 +15,7 @@ use mlbuild_lineage::{
 };
 use mlbuild_manifest::Label;
 
+use crate::columns::flows;
 use crate::project::{Project, lineage_path};
 use crate::reason::StaleReason;
 use crate::resolve::{Material, Resolved, stage_name};
@@ -198,6 +199,7 @@ pub(crate) fn stage_record(
         },
         duration: result.duration,
         inputs: inputs.collect(),
+        flows: flows(resolved),
         output: (!matches!(work, Work::Check(_))).then(|| artifact_record(work, &result.artifact)),
         parameters: parts
             .iter()

@@ -25,7 +25,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use mlbuild_action::{
-    Analysis, Cancel, Diagnostic, Executor, Failure, Output, Predict, Request, Schema, Train, Work,
+    Analysis, Cancel, Diagnostic, Executor, Failure, Output, Request, Schema, Train, Work,
 };
 
 pub use worker::WorkerSettings;
@@ -71,10 +71,12 @@ impl Executor for ModelExecutor {
                 .reading("input", [sequence.as_str()])
                 .reading("validate", [sequence.as_str(), label])
                 .reading("catalog", catalog),
-            Work::Predict(Predict { sequence, key, .. }) => {
-                let key = key.iter().map(String::as_str);
-                Analysis::default().reading("input", key.chain([sequence.as_str()]))
+            Work::Predict(predict) => Analysis {
+                flows: Some(predict::flows(predict)),
+                ..Analysis::default()
             }
+            .reading("input", predict.key.iter().map(String::as_str))
+            .reading("input", [predict.sequence.as_str()]),
             _ => Analysis::default(),
         })
     }

@@ -3,13 +3,16 @@
 //! The input is read twice, first its sequences and then its key columns, block by block: what is held in memory
 //! between is indices.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array, ListArray, RecordBatch};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
-use mlbuild_action::{Cancel, Diagnostic, Failure, Output, Predict, Progress, Request};
+use mlbuild_action::{
+    Cancel, Diagnostic, Failure, Flows, Origin, Output, Predict, Progress, Request,
+};
 use mlbuild_table::{FILE_NAME, TableWriter};
 use rayon::prelude::*;
 
@@ -63,6 +66,25 @@ pub(crate) fn execute(
         write(predict, request, &model.catalog, |rows| {
             Ok(rows.map(|row| ranked.row(row)).collect())
         })
+    }
+}
+
+/// Key columns are carried over; items and scores come from the sequence and, by way of the model, from elsewhere.
+pub(crate) fn flows(predict: &Predict) -> Flows {
+    let from = |column: &str| {
+        BTreeSet::from([Origin {
+            input: INPUT.to_owned(),
+            column: column.to_owned(),
+        }])
+    };
+    let key = predict
+        .key
+        .iter()
+        .map(|column| (column.clone(), from(column)));
+    let ranked = [ITEMS, SCORES].map(|column| (column.to_owned(), from(&predict.sequence)));
+    Flows {
+        columns: key.chain(ranked).collect(),
+        rows: BTreeSet::new(),
     }
 }
 

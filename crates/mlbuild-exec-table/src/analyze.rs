@@ -14,9 +14,9 @@ use datafusion::logical_expr::{LogicalPlan, TableScan};
 use mlbuild_action::{Analysis, Check, CheckRule, Diagnostic, Failure, Schema, Sql};
 use mlbuild_digest::Digest;
 
-use crate::plan_text;
 use crate::query::{self, Planned};
 use crate::session::{self, label_of};
+use crate::{flows, plan_text};
 
 /// What a query reads of these tables.
 ///
@@ -34,6 +34,7 @@ pub(crate) async fn sql(sql: &Sql, inputs: &BTreeMap<String, Schema>) -> Result<
     Ok(Analysis {
         reads,
         plan: Some(Digest::of(plan_text::print(&optimized).as_bytes())),
+        flows: Some(flows::trace(&optimized)),
     })
 }
 

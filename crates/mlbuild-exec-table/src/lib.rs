@@ -25,6 +25,7 @@ mod analyze;
 mod check;
 mod executor;
 mod failure;
+mod flows;
 mod ingest;
 mod order;
 mod plan_text;

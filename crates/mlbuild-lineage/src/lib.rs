@@ -29,8 +29,8 @@ use rusqlite::{Connection, OpenFlags};
 pub use error::LineageError;
 pub use query::{Cell, QueryTable, RunSummary};
 pub use record::{
-    ActionRecord, ArtifactRecord, EpochRecord, InputRecord, Micros, Outcome, RunId, RunStart,
-    RunStatus, TargetRecord,
+    ActionRecord, ArtifactRecord, EpochRecord, FlowKind, FlowRecord, InputRecord, Micros, Outcome,
+    RunId, RunStart, RunStatus, TargetRecord,
 };
 pub use run::Run;
 pub use schema::SCHEMA_VERSION;

@@ -137,6 +137,8 @@ pub struct ActionRecord {
     pub duration: Duration,
     /// What it read.
     pub inputs: Vec<InputRecord>,
+    /// Which columns of it became which columns of the output.
+    pub flows: Vec<FlowRecord>,
     /// What it yielded.
     pub output: Option<ArtifactRecord>,
     /// Its parameters, as they enter its key.
@@ -152,6 +154,38 @@ pub struct InputRecord {
     pub name: String,
     /// The artifact's digest.
     pub artifact: Digest,
+}
+
+/// A way from a column of an input to one of the output.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct FlowRecord {
+    /// The input's name.
+    pub input: String,
+    /// Its column; `None` for an input that is no table.
+    pub from_column: Option<String>,
+    /// The output's column; `None` for all of the output.
+    pub to_column: Option<String>,
+    /// What the one is for the other.
+    pub kind: FlowKind,
+}
+
+/// What a column of an input is for the output.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum FlowKind {
+    /// Values are computed from it.
+    Value,
+    /// It decides which rows there are.
+    Rows,
+}
+
+impl FlowKind {
+    /// The name in the database and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Rows => "rows",
+        }
+    }
 }
 
 /// An artifact.

@@ -4,8 +4,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::error::In;
 use crate::record::{
-    ActionRecord, ArtifactRecord, EpochRecord, Micros, Outcome, RunId, RunStart, RunStatus,
-    TargetRecord,
+    ActionRecord, ArtifactRecord, EpochRecord, FlowRecord, Micros, Outcome, RunId, RunStart,
+    RunStatus, TargetRecord,
 };
 use crate::{Lineage, LineageError};
 
@@ -209,6 +209,7 @@ fn insert_action(
         started,
         duration,
         inputs,
+        flows,
         output,
         parameters,
         metrics,
@@ -242,6 +243,18 @@ fn insert_action(
     for input in inputs {
         let sql = "insert into input (action, name, artifact) values (?, ?, ?)";
         insert(sql, &input.name, &input.artifact.to_string())?;
+    }
+    for FlowRecord {
+        input,
+        from_column,
+        to_column,
+        kind,
+    } in flows
+    {
+        let sql =
+            "insert into flow (action, input, from_column, to_column, kind) values (?, ?, ?, ?, ?)";
+        let values = params![action, input, from_column, to_column, kind.as_str()];
+        transaction.prepare_cached(sql)?.execute(values)?;
     }
     for (name, value) in parameters {
         insert(

@@ -49,6 +49,15 @@ fn target(
                 artifact: Digest::of(input.as_bytes()),
             })
             .collect(),
+        flows: inputs
+            .iter()
+            .map(|input| FlowRecord {
+                input: format!("input {input}"),
+                from_column: Some("user_id".to_owned()),
+                to_column: Some("user_id".to_owned()),
+                kind: FlowKind::Value,
+            })
+            .collect(),
         output: Some(ArtifactRecord {
             digest,
             kind: "table".to_owned(),
@@ -189,7 +198,7 @@ fn every_query_of_the_specification_runs_and_finds_something() {
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    assert_eq!(blocks.len(), 9);
+    assert_eq!(blocks.len(), 10);
     for sql in blocks {
         assert!(!lineage.query(sql).unwrap().rows.is_empty(), "{sql}");
     }
@@ -228,7 +237,7 @@ fn the_views_have_the_documented_columns() {
         }
         assert_eq!(documented, columns.join(","), "{view}");
     }
-    assert_eq!(views.len(), 10);
+    assert_eq!(views.len(), 11);
 }
 
 #[test]
@@ -447,7 +456,7 @@ fn foreign_newer_and_damaged_files_are_told_apart_and_left_alone() {
     drop(Lineage::open(&file("newer")).unwrap());
     Connection::open(file("newer"))
         .unwrap()
-        .pragma_update(None, "user_version", 2)
+        .pragma_update(None, "user_version", SCHEMA_VERSION + 1)
         .unwrap();
     for (name, newer) in [("text", false), ("foreign", false), ("newer", true)] {
         let before = fs::read(file(name)).unwrap();
@@ -457,7 +466,10 @@ fn foreign_newer_and_damaged_files_are_told_apart_and_left_alone() {
         ] {
             let path = file(name);
             let expected = if newer {
-                LineageError::NewerVersion { path, found: 2 }
+                LineageError::NewerVersion {
+                    path,
+                    found: SCHEMA_VERSION + 1,
+                }
             } else {
                 LineageError::NotLineage { path }
             };
@@ -501,30 +513,57 @@ fn a_migration_keeps_a_copy_of_what_was() {
     let (_dir, path) = database();
     let mut lineage = Lineage::open(&path).unwrap();
     record_a_build(&mut lineage, 0);
-    let newer = [
-        schema::MIGRATIONS[0],
-        "alter table run add column host text",
-    ];
+    let more = ["alter table run add column host text"];
+    let newer = [schema::MIGRATIONS, &more].concat();
     schema::prepare(&mut lineage.connection, &path, &newer).unwrap();
     let version: u32 = lineage
         .connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, SCHEMA_VERSION + 1);
     let mut copy = path.into_os_string();
-    copy.push(".v1");
+    copy.push(format!(".v{SCHEMA_VERSION}"));
     let copy = Lineage::open_read_only(Path::new(&copy)).unwrap().unwrap();
     assert_eq!(copy.last_runs(9).unwrap().len(), 1);
+}
+
+#[test]
+fn a_database_of_the_first_schema_gains_column_edges() {
+    let (_dir, path) = database();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut old = Connection::open(&path).unwrap();
+    schema::prepare(&mut old, &path, &schema::MIGRATIONS[..1]).unwrap();
+    old.execute(
+        "insert into run (command, selection, started) values ('build', '', 1)",
+        [],
+    )
+    .unwrap();
+    drop(old);
+    let mut lineage = Lineage::open(&path).unwrap();
+    record_a_build(&mut lineage, 5);
+    assert_eq!(
+        cells(&lineage, "select count(*) from runs"),
+        [[Cell::Int(2)]]
+    );
+    let edge =
+        "select input, from_column, to_column, kind from column_edges where label = 'data:a'";
+    assert_eq!(
+        cells(&lineage, edge),
+        [[
+            text("input raw"),
+            text("user_id"),
+            text("user_id"),
+            text("value")
+        ]]
+    );
 }
 
 #[test]
 fn a_failed_migration_changes_nothing() {
     let (_dir, path) = database();
     let mut lineage = Lineage::open(&path).unwrap();
-    let broken = [
-        schema::MIGRATIONS[0],
-        "alter table run add column host text; nonsense",
-    ];
+    let more = ["alter table run add column host text; nonsense"];
+    let broken = [schema::MIGRATIONS, &more].concat();
     schema::prepare(&mut lineage.connection, &path, &broken).unwrap_err();
     drop(lineage);
     let lineage = Lineage::open(&path).unwrap();
@@ -534,10 +573,15 @@ fn a_failed_migration_changes_nothing() {
 
 /// A published schema never changes: a change is a migration of its own.
 #[test]
-fn the_schema_does_not_move() {
-    let digest = Digest::of(schema::MIGRATIONS[0].as_bytes()).to_string();
+fn the_schemas_do_not_move() {
+    let digests = schema::MIGRATIONS
+        .iter()
+        .map(|sql| Digest::of(sql.as_bytes()).to_string());
     assert_eq!(
-        digest,
-        "95ab6d3b4da13eba9d80764cb148fa7c37a835814ac93df3af91357e334148ca"
+        digests.collect::<Vec<_>>(),
+        [
+            "95ab6d3b4da13eba9d80764cb148fa7c37a835814ac93df3af91357e334148ca",
+            "d668c1b2c251d3718b8cd3a44d576df8e7761e711133cd1a7a366a140ef20e2b"
+        ]
     );
 }

@@ -155,8 +155,11 @@ pub(crate) struct Show {
 
 #[derive(Args, Debug)]
 pub(crate) struct Lineage {
-    /// The target
+    /// The target, or a column of it: `data:interactions.rating`
     pub(crate) target: String,
+    /// Follow columns: which columns of which tables it was made from, or which are made from it
+    #[arg(long)]
+    pub(crate) columns: bool,
     /// Only what it was made from
     #[arg(long, conflicts_with = "down")]
     pub(crate) up: bool,

@@ -12,13 +12,22 @@ use crate::load::{Loaded, load, one_target};
 use crate::terminal::{Terminal, count, size};
 use crate::wiring;
 
+mod columns;
+
 pub(crate) fn run(
     args: &Lineage,
     global: &Global,
     terminal: &Terminal,
 ) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
-    let label = one_target(&loaded, &args.target)?;
+    let (target, column) = match args.target.split_once('.') {
+        Some((target, column)) => (target, Some(column)),
+        None => (&*args.target, None),
+    };
+    let label = one_target(&loaded, target)?;
+    if args.columns || column.is_some() {
+        return columns::run(args, label, column, &loaded, global);
+    }
     let graph = &loaded.project.graph;
     let all: Vec<Label> = graph.targets().map(|target| target.label.clone()).collect();
     // The plan knows which artifacts stand: those that every stage has a result for.

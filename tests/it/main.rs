@@ -13,6 +13,7 @@ mod build;
 mod columns;
 mod commands;
 mod cutoff;
+mod diff;
 mod explain;
 mod faults;
 mod project;

@@ -14,6 +14,7 @@
 mod analysis;
 mod build;
 mod columns;
+mod diff;
 mod event;
 mod job;
 mod logs;
@@ -29,8 +30,10 @@ mod verify;
 
 pub use build::{Emit, build};
 pub use columns::{ColumnLineage, FlowKind, Place, Reached, column_lineage};
+pub use diff::{ArtifactDiff, CompareRows, RowDiff, RunDifference, TargetDiff, diff_runs};
 pub use event::{Event, Fault, Outcome, Summary};
 pub use logs::log_path;
+pub use mlbuild_lineage::RunId;
 pub use plan::{Planned, Verdict, plan};
 pub use project::{Executors, Options, Project, lineage_path, state_folder};
 pub use reason::{Change, ColumnChange, FileChange, StaleReason, Unread};

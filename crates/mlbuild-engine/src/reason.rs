@@ -149,7 +149,7 @@ pub enum Change {
 }
 
 impl Change {
-    fn of<T>(old: Option<T>, new: Option<T>) -> Self {
+    pub(crate) fn of<T>(old: Option<T>, new: Option<T>) -> Self {
         match (old, new) {
             (None, _) => Self::Added,
             (_, None) => Self::Removed,

@@ -14,8 +14,9 @@ use mlbuild_graph::{FileSet, InputSource, Stage};
 use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
+use crate::diff::file_changes;
 use crate::project::{Executors, Project};
-use crate::reason::{Change, FileChange};
+use crate::reason::FileChange;
 use crate::source;
 
 /// A stage whose inputs are final.
@@ -250,26 +251,5 @@ pub(crate) fn source_changes(
     let (Some(old), Some(new)) = (listing(old), listing(new)) else {
         return Vec::new();
     };
-    let by_path = |tree: &Tree| -> BTreeMap<String, TreeEntry> {
-        tree.entries()
-            .iter()
-            .map(|entry| (entry.path.clone(), entry.clone()))
-            .collect()
-    };
-    let (old, new) = (by_path(&old), by_path(&new));
-    let paths: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let change = |path: &String| match (old.get(path), new.get(path)) {
-        (Some(old), Some(new)) => (old != new).then_some(Change::Changed),
-        (None, _) => Some(Change::Added),
-        (_, None) => Some(Change::Removed),
-    };
-    paths
-        .into_iter()
-        .filter_map(|path| {
-            Some(FileChange {
-                path: path.clone(),
-                change: change(path)?,
-            })
-        })
-        .collect()
+    file_changes(old.entries(), new.entries())
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use mlbuild_action::ActionKey;
+use mlbuild_digest::Digest;
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, OpenFlags};
 
@@ -36,6 +38,19 @@ pub enum Cell {
     Text(String),
     /// Bytes.
     Blob(Vec<u8>),
+}
+
+/// A target as a run left it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunTarget {
+    /// Its label.
+    pub label: String,
+    /// What became of it.
+    pub outcome: String,
+    /// Its artifact, if it has one.
+    pub artifact: Option<Digest>,
+    /// The key of an action that yielded this artifact: its own, if it is known.
+    pub key: Option<ActionKey>,
 }
 
 /// A run, in a list of runs.
@@ -118,6 +133,40 @@ impl Lineage {
                 });
             }
             Ok(summaries)
+        };
+        read().within(&self.path)
+    }
+
+    /// The targets of a run by label; `None` if there is no such run.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn run_targets(&self, run: RunId) -> Result<Option<Vec<RunTarget>>, LineageError> {
+        let read = || {
+            let exists = "select 1 from run where id = ?";
+            if !self.connection.prepare_cached(exists)?.exists([run.0])? {
+                return Ok(None);
+            }
+            let mut targets = self.connection.prepare_cached(
+                "select t.label, t.outcome, t.artifact, \
+                   (select a.key from action a join target o on o.id = a.target where a.output = t.artifact \
+                    order by o.label = t.label desc, a.id desc limit 1) \
+                 from target t where t.run = ? order by t.label",
+            )?;
+            let target = |row: &rusqlite::Row<'_>| {
+                Ok(RunTarget {
+                    label: row.get(0)?,
+                    outcome: row.get(1)?,
+                    artifact: row
+                        .get::<_, Option<String>>(2)?
+                        .and_then(|t| t.parse().ok()),
+                    key: row
+                        .get::<_, Option<String>>(3)?
+                        .and_then(|t| t.parse().ok()),
+                })
+            };
+            let targets = targets.query_map([run.0], target)?;
+            Ok(Some(targets.collect::<rusqlite::Result<_>>()?))
         };
         read().within(&self.path)
     }

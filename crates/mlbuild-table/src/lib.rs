@@ -13,6 +13,7 @@ mod column_digest;
 mod compare;
 mod error;
 mod reader;
+mod rows;
 mod types;
 mod writer;
 
@@ -22,6 +23,7 @@ mod tests;
 pub use compare::{first_difference, reshape};
 pub use error::TableError;
 pub use reader::TableReader;
+pub use rows::{RowChanges, row_changes};
 pub use types::{canonical_schema, canonical_type, parse_type, type_name};
 pub use writer::TableWriter;
 

@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Ls(Ls),
     /// Show a target: how it is made, what it holds, its metrics
     Show(Show),
+    /// Compare what two runs built: schemas, rows by key, files, metrics
+    Diff(Diff),
     /// Show what a target was made from, and what is made from it
     Lineage(Lineage),
     /// Run SQL over the lineage database
@@ -151,6 +153,14 @@ pub(crate) struct Show {
     /// Rows of a table to show
     #[arg(short, long, default_value_t = 10, value_name = "N")]
     pub(crate) rows: usize,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Diff {
+    /// The first run's number, as `log` lists it [default: the last but one]
+    pub(crate) old: Option<mlbuild_engine::RunId>,
+    /// The second run's number [default: the last]
+    pub(crate) new: Option<mlbuild_engine::RunId>,
 }
 
 #[derive(Args, Debug)]

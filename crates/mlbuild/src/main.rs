@@ -57,6 +57,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<u8, CommandFailure> {
         Command::Why(args) => commands::why::run(args, global, terminal),
         Command::Ls(args) => commands::ls::run(args, global, terminal),
         Command::Show(args) => commands::show::run(args, global, terminal),
+        Command::Diff(args) => commands::diff::run(args, global, terminal),
         Command::Lineage(args) => commands::lineage::run(args, global, terminal),
         Command::Query(args) => commands::query::run(args, global, terminal),
         Command::Verify(args) => commands::verify::run(&args.selection, global, terminal),

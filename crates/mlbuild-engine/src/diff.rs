@@ -1,0 +1,266 @@
+//! How the artifacts of two runs differ: targets, schemas, rows, files, metrics.
+//!
+//! Lineage knows which artifact each target had in each run, and which action yielded it; the cache still has what that
+//! was, unless it was cleaned. So nothing is built, and the project may have moved on since.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use mlbuild_action::{ActionResult, Column, Diagnostic, Table, TreeEntry};
+use mlbuild_lineage::{Lineage, LineageError, RunId, RunTarget};
+
+use crate::project::{Project, lineage_path};
+use crate::reason::{Change, FileChange};
+
+/// Compares the rows of two table files, old and new, by key columns, on these columns.
+pub type CompareRows<'a> =
+    dyn Fn(&Path, &Path, &[String], &[String]) -> Result<RowDiff, Diagnostic> + 'a;
+
+/// How the rows of two tables differ.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RowDiff {
+    /// Rows that only the new one has.
+    pub added: u64,
+    /// Rows that only the old one has.
+    pub removed: u64,
+    /// Rows that both have, with other values.
+    pub changed: u64,
+    /// In how many of the changed rows each column differs.
+    pub columns: BTreeMap<String, u64>,
+    /// Some of the changed rows, as text.
+    pub examples: Vec<String>,
+}
+
+/// A target that two runs left different.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TargetDiff {
+    /// Its label; it may no longer be declared.
+    pub label: String,
+    /// How it differs.
+    pub difference: RunDifference,
+}
+
+/// How a target differs between two runs.
+#[derive(Clone, PartialEq, Debug)]
+pub enum RunDifference {
+    /// Only the second run has it.
+    Added,
+    /// Only the first run has it.
+    Removed,
+    /// Only one of the runs has an artifact of it: it failed or was skipped in the other. Their outcomes.
+    Outcome {
+        /// In the first run.
+        old: String,
+        /// In the second.
+        new: String,
+    },
+    /// Its artifact differs.
+    Artifact(Box<ArtifactDiff>),
+    /// Its artifact differs; how cannot be said, since the cache no longer has both.
+    Unknown,
+}
+
+/// How two artifacts of a target differ.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ArtifactDiff {
+    /// Rows before and after, of a table.
+    pub rows: Option<(u64, u64)>,
+    /// Columns that came, with their types.
+    pub added: Vec<(String, String)>,
+    /// Columns that went, with their types.
+    pub removed: Vec<(String, String)>,
+    /// Columns of another type: name, old type, new type.
+    pub retyped: Vec<(String, String, String)>,
+    /// Columns of the same type with other values.
+    pub changed: Vec<String>,
+    /// The columns by which rows were matched; empty if they were compared whole.
+    pub key: Vec<String>,
+    /// How the rows differ, if both are tables.
+    pub by_row: Option<RowDiff>,
+    /// Files that differ, if they are no tables.
+    pub files: Vec<FileChange>,
+    /// Metrics that differ: `None` where there is none.
+    pub metrics: BTreeMap<String, (Option<f64>, Option<f64>)>,
+}
+
+/// Compares two runs; without numbers the last two. Returns their numbers too, and the differing targets by label.
+///
+/// # Errors
+/// [`Diagnostic`]s: no such run, a database that cannot be read.
+pub fn diff_runs(
+    project: &Project,
+    old: Option<RunId>,
+    new: Option<RunId>,
+    compare: &CompareRows<'_>,
+) -> Result<(RunId, RunId, Vec<TargetDiff>), Diagnostic> {
+    let unreadable = |e: LineageError| Diagnostic::error("lineage::unreadable", e.to_string());
+    let lineage = Lineage::open_read_only(&lineage_path(&project.root)).map_err(unreadable)?;
+    let lineage = lineage.ok_or_else(|| {
+        Diagnostic::error("lineage::empty", "nothing has been built here yet")
+            .help("`mlbuild build` records every run")
+    })?;
+    let last = lineage.last_runs(2).map_err(unreadable)?;
+    let too_few = || {
+        Diagnostic::error("lineage::one-run", "there is only one run to compare")
+            .help("build again, then compare; `mlbuild log` lists the runs")
+    };
+    let new = new.or(last.first().map(|run| run.id)).ok_or_else(too_few)?;
+    let old = old.or(last.get(1).map(|run| run.id)).ok_or_else(too_few)?;
+    let targets = |run: RunId| -> Result<BTreeMap<String, RunTarget>, Diagnostic> {
+        let targets = lineage.run_targets(run).map_err(unreadable)?;
+        let targets = targets.ok_or_else(|| {
+            Diagnostic::error("lineage::no-run", format!("there is no run {run}"))
+                .help("`mlbuild log` lists the runs")
+        })?;
+        Ok(targets.into_iter().map(|t| (t.label.clone(), t)).collect())
+    };
+    let (before, after) = (targets(old)?, targets(new)?);
+    let labels: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let mut differences = Vec::new();
+    for label in labels {
+        if let Some(difference) = difference(project, before.get(label), after.get(label), compare)?
+        {
+            let label = label.clone();
+            differences.push(TargetDiff { label, difference });
+        }
+    }
+    Ok((old, new, differences))
+}
+
+fn difference(
+    project: &Project,
+    old: Option<&RunTarget>,
+    new: Option<&RunTarget>,
+    compare: &CompareRows<'_>,
+) -> Result<Option<RunDifference>, Diagnostic> {
+    let (old, new) = match (old, new) {
+        (Some(old), Some(new)) => (old, new),
+        (None, _) => return Ok(Some(RunDifference::Added)),
+        (_, None) => return Ok(Some(RunDifference::Removed)),
+    };
+    match (old.artifact, new.artifact) {
+        (Some(a), Some(b)) if a == b => return Ok(None),
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {}
+        (None, _) | (_, None) => {
+            return Ok(Some(RunDifference::Outcome {
+                old: old.outcome.clone(),
+                new: new.outcome.clone(),
+            }));
+        }
+    }
+    let result = |target: &RunTarget| project.cache.lookup(target.key.as_ref()?).ok().flatten();
+    Ok(Some(match (result(old), result(new)) {
+        (Some(old), Some(new)) => {
+            RunDifference::Artifact(Box::new(artifacts(project, &old, &new, compare)?))
+        }
+        _ => RunDifference::Unknown,
+    }))
+}
+
+fn artifacts(
+    project: &Project,
+    old: &ActionResult,
+    new: &ActionResult,
+    compare: &CompareRows<'_>,
+) -> Result<ArtifactDiff, Diagnostic> {
+    let mut diff = ArtifactDiff {
+        metrics: metrics(&old.metrics, &new.metrics),
+        ..ArtifactDiff::default()
+    };
+    let (Some(before), Some(after)) = (&old.artifact.table, &new.artifact.table) else {
+        diff.files = file_changes(old.artifact.tree.entries(), new.artifact.tree.entries());
+        return Ok(diff);
+    };
+    schema(before, after, &mut diff);
+    let file = |result: &ActionResult| -> Option<PathBuf> {
+        let entry = result.artifact.tree.entries().first()?;
+        Some(project.cache.object_path(&entry.digest))
+    };
+    // Rows can be matched by a key that both have with the same types.
+    let same = |name: &String| {
+        let find = |table: &'_ Table| find(table, name).map(|column| column.data_type.clone());
+        find(before).is_some() && find(before) == find(after)
+    };
+    let key = match before.key == after.key && before.key.iter().all(same) {
+        true => before.key.clone(),
+        false => Vec::new(),
+    };
+    let columns: Vec<String> = match key.is_empty() {
+        false => diff.changed.clone(),
+        // Whole rows: all columns that both have.
+        true => {
+            let names = before.columns.iter().map(|column| column.name.clone());
+            names.filter(same).collect()
+        }
+    };
+    if let (Some(before), Some(after)) = (file(old), file(new)) {
+        diff.by_row = Some(compare(&before, &after, &key, &columns)?);
+    }
+    diff.key = key;
+    Ok(diff)
+}
+
+fn find<'t>(table: &'t Table, name: &str) -> Option<&'t Column> {
+    table.columns.iter().find(|column| column.name == name)
+}
+
+fn schema(old: &Table, new: &Table, diff: &mut ArtifactDiff) {
+    diff.rows = Some((old.rows, new.rows));
+    let pair = |column: &Column| (column.name.clone(), column.data_type.clone());
+    for column in &new.columns {
+        match find(old, &column.name) {
+            None => diff.added.push(pair(column)),
+            Some(before) if before.data_type != column.data_type => diff.retyped.push((
+                column.name.clone(),
+                before.data_type.clone(),
+                column.data_type.clone(),
+            )),
+            Some(before) if before.digest != column.digest => {
+                diff.changed.push(column.name.clone())
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = old
+        .columns
+        .iter()
+        .filter(|column| find(new, &column.name).is_none());
+    diff.removed = gone.map(pair).collect();
+}
+
+/// The files that differ between two trees, by path.
+pub(crate) fn file_changes(old: &[TreeEntry], new: &[TreeEntry]) -> Vec<FileChange> {
+    let by_path = |entries: &[TreeEntry]| -> BTreeMap<String, TreeEntry> {
+        entries
+            .iter()
+            .map(|entry| (entry.path.clone(), entry.clone()))
+            .collect()
+    };
+    let (old, new) = (by_path(old), by_path(new));
+    let paths: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let paths = paths
+        .into_iter()
+        .filter(|path| old.get(*path) != new.get(*path));
+    paths
+        .map(|path| FileChange {
+            path: path.clone(),
+            change: Change::of(old.get(path), new.get(path)),
+        })
+        .collect()
+}
+
+fn metrics(
+    old: &BTreeMap<String, f64>,
+    new: &BTreeMap<String, f64>,
+) -> BTreeMap<String, (Option<f64>, Option<f64>)> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let pair = |name: &String| (old.get(name).copied(), new.get(name).copied());
+    // Not a number equals nothing, itself included: compared by its bits.
+    let bits = |value: Option<f64>| value.map(f64::to_bits);
+    let differ = |name: &&String| bits(pair(name).0) != bits(pair(name).1);
+    // Times are provenance: they differ from run to run.
+    let timeless = |name: &&String| *name != "seconds" && !name.ends_with("_seconds");
+    let names = names.into_iter().filter(differ).filter(timeless);
+    names.map(|name| (name.clone(), pair(name))).collect()
+}

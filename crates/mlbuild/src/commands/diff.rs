@@ -1,0 +1,184 @@
+//! `mlbuild diff`: what differs between the artifacts of two runs.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use mlbuild_action::Diagnostic;
+use mlbuild_engine::{ArtifactDiff, RowDiff, RunDifference, RunId, TargetDiff, diff_runs};
+use serde_json::{Value, json};
+
+use crate::cli::{Diff, Global};
+use crate::failure::{CommandFailure, EXIT_USAGE};
+use crate::load::load;
+use crate::terminal::{Terminal, count, plural};
+
+pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
+    let loaded = load(global.directory.as_deref(), terminal)?;
+    let found = diff_runs(&loaded.project, args.old, args.new, &rows);
+    let (old, new, targets) =
+        found.map_err(|diagnostic| CommandFailure::new(EXIT_USAGE, diagnostic))?;
+    let mut out = std::io::stdout().lock();
+    if global.json {
+        for target in &targets {
+            let mut value = value(target);
+            value["old_run"] = number(old);
+            value["new_run"] = number(new);
+            let _ = writeln!(out, "{value}");
+        }
+        return Ok(0);
+    }
+    let what = match targets.len() {
+        0 => "no difference".to_owned(),
+        n => format!("{} differ", plural(n, "target")),
+    };
+    let what = what.replace("1 target differ", "1 target differs");
+    let _ = writeln!(
+        out,
+        "{}",
+        terminal.bold(&format!("run {old} -> run {new}: {what}"))
+    );
+    for target in &targets {
+        for line in lines(target) {
+            let _ = writeln!(out, "{line}");
+        }
+    }
+    Ok(0)
+}
+
+fn number(run: RunId) -> Value {
+    run.to_string()
+        .parse::<i64>()
+        .map_or(Value::Null, Value::from)
+}
+
+fn rows(old: &Path, new: &Path, key: &[String], columns: &[String]) -> Result<RowDiff, Diagnostic> {
+    let changes = mlbuild_table::row_changes(old, new, key, columns)
+        .map_err(|error| Diagnostic::error("table::io", error.to_string()))?;
+    let mlbuild_table::RowChanges {
+        added,
+        removed,
+        changed,
+        columns,
+        examples,
+    } = changes;
+    Ok(RowDiff {
+        added,
+        removed,
+        changed,
+        columns,
+        examples,
+    })
+}
+
+fn lines(target: &TargetDiff) -> Vec<String> {
+    let TargetDiff { label, difference } = target;
+    let diff = match difference {
+        RunDifference::Added => return vec![format!("{label}  only in the second run")],
+        RunDifference::Removed => return vec![format!("{label}  only in the first run")],
+        RunDifference::Outcome { old, new } => return vec![format!("{label}  {old} -> {new}")],
+        RunDifference::Unknown => {
+            let text = "differs; the cache no longer has both to compare";
+            return vec![format!("{label}  {text}")];
+        }
+        RunDifference::Artifact(diff) => diff,
+    };
+    let mut head = Vec::new();
+    if let Some((old, new)) = diff.rows {
+        head.push(match old == new {
+            true => format!("{} rows", count(new)),
+            false => format!("{} -> {} rows", count(old), count(new)),
+        });
+    }
+    if let Some(rows) = &diff.by_row {
+        head.extend(row_counts(rows));
+    }
+    let mut lines = vec![
+        format!("{label}  {}", head.join(", "))
+            .trim_end()
+            .to_owned(),
+    ];
+    let mut say = |line: String| lines.push(format!("  {line}"));
+    for (name, data_type) in &diff.added {
+        say(format!("+ {name} {data_type}"));
+    }
+    for (name, data_type) in &diff.removed {
+        say(format!("- {name} {data_type}"));
+    }
+    for (name, old, new) in &diff.retyped {
+        say(format!("~ {name} {old} -> {new}"));
+    }
+    for name in &diff.changed {
+        let rows = diff.by_row.as_ref().and_then(|rows| rows.columns.get(name));
+        match rows {
+            Some(n) => say(format!("~ {name} values in {}", plural(*n as usize, "row"))),
+            // Values that only moved along with rows that came or went are no change of their own.
+            None if !diff.key.is_empty() => {}
+            None => say(format!("~ {name} values")),
+        }
+    }
+    for example in diff.by_row.iter().flat_map(|rows| &rows.examples) {
+        say(format!("    {example}"));
+    }
+    for file in &diff.files {
+        say(format!("{} {}", file.path, file.change.as_str()));
+    }
+    for (name, (old, new)) in &diff.metrics {
+        let figure = |value: &Option<f64>| value.map_or("(none)".to_owned(), |v| format!("{v:.6}"));
+        say(format!("{name} {} -> {}", figure(old), figure(new)));
+    }
+    lines
+}
+
+fn row_counts(rows: &RowDiff) -> Vec<String> {
+    let counts = [
+        (rows.added, "added"),
+        (rows.removed, "removed"),
+        (rows.changed, "changed"),
+    ];
+    let counts = counts.into_iter().filter(|(n, _)| *n > 0);
+    counts
+        .map(|(n, word)| format!("{} {word}", count(n)))
+        .collect()
+}
+
+fn value(target: &TargetDiff) -> Value {
+    let mut value = json!({ "target": target.label });
+    match &target.difference {
+        RunDifference::Added => value["difference"] = "added".into(),
+        RunDifference::Removed => value["difference"] = "removed".into(),
+        RunDifference::Unknown => value["difference"] = "unknown".into(),
+        RunDifference::Outcome { old, new } => {
+            value["difference"] = "outcome".into();
+            value["outcomes"] = json!([old, new]);
+        }
+        RunDifference::Artifact(diff) => {
+            value["difference"] = "artifact".into();
+            let ArtifactDiff {
+                rows,
+                added,
+                removed,
+                retyped,
+                changed,
+                key,
+                by_row,
+                files,
+                metrics,
+            } = &**diff;
+            value["rows"] = json!(rows);
+            value["columns"] = json!({ "added": added, "removed": removed, "retyped": retyped, "changed": changed });
+            value["key"] = json!(key);
+            value["by_row"] = by_row.as_ref().map_or(Value::Null, |rows| {
+                json!({
+                    "added": rows.added, "removed": rows.removed, "changed": rows.changed,
+                    "columns": rows.columns, "examples": rows.examples,
+                })
+            });
+            let files = files
+                .iter()
+                .map(|file| json!({ "path": file.path, "change": file.change.as_str() }));
+            value["files"] = files.collect();
+            value["metrics"] = json!(metrics);
+        }
+    }
+    value
+}

@@ -1,0 +1,90 @@
+//! `diff`: what two runs left different.
+
+use crate::project::Project;
+
+#[test]
+fn two_runs_differ_in_schema_rows_by_key_files_and_metrics() {
+    let project = Project::new(
+        r#"
+[data.orders]
+path = "raw/orders.csv"
+key = ["id"]
+
+[features.lists]
+key = ["u"]
+
+[model.next]
+train = "popularity"
+input = "features:lists"
+sequence = "items"
+"#,
+    )
+    .file(
+        "raw/orders.csv",
+        "id,u,item,amount\n1,1,7,1.5\n2,1,8,2.5\n3,2,7,3.5\n",
+    )
+    .file("data/old.sql", "select 1 as x")
+    .file(
+        "features/lists.sql",
+        "select u, array_agg(item order by id) as items from data.orders group by u",
+    );
+    assert!(
+        project
+            .run(&["diff"])
+            .stderr
+            .contains("nothing has been built here yet")
+    );
+    project.build(&[]);
+    assert!(
+        project
+            .run(&["diff"])
+            .stderr
+            .contains("only one run to compare")
+    );
+    project.write(
+        "raw/orders.csv",
+        "id,u,item,amount,note\n2,1,9,2.5,a\n3,2,7,4.5,b\n4,2,8,3.5,c\n5,2,8,3.5,d\n",
+    );
+    std::fs::remove_file(project.root().join("data/old.sql")).unwrap();
+    project.build(&[]);
+    insta::assert_snapshot!(project.run(&["diff"]).stdout, @r"
+    run 1 -> run 2: 4 targets differ
+    data:old  only in the first run
+    data:orders  3 -> 4 rows, 2 added, 1 removed, 2 changed
+      + note Utf8
+      ~ item values in 1 row
+      ~ amount values in 1 row
+          id=2: item 8 -> 9
+          id=3: amount 3.5 -> 4.5
+    features:lists  2 rows, 2 changed
+      ~ items values in 2 rows
+          u=1: items [7, 8] -> [9]
+          u=2: items [7] -> [7, 8, 8]
+    model:next
+      catalog.parquet changed
+      model.json changed
+      model.safetensors changed
+      interactions 3.000000 -> 4.000000
+      items 2.000000 -> 3.000000
+    ");
+    insta::assert_snapshot!(project.run(&["diff", "2", "2"]).stdout, @"run 2 -> run 2: no difference");
+    let missing = project.run(&["diff", "1", "9"]);
+    assert_eq!(missing.exit, Some(2));
+    assert!(
+        missing.stderr.contains("there is no run 9"),
+        "{}",
+        missing.stderr
+    );
+    let json = project.run(&["diff", "--json", "1"]);
+    let lines: Vec<serde_json::Value> = json
+        .stdout
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let orders = lines
+        .iter()
+        .find(|line| line["target"] == "data:orders")
+        .unwrap();
+    assert_eq!(orders["by_row"]["added"], 2);
+    assert_eq!(orders["columns"]["added"][0][0], "note");
+}

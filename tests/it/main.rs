@@ -16,5 +16,6 @@ mod cutoff;
 mod diff;
 mod explain;
 mod faults;
+mod identity;
 mod project;
 mod verify;

@@ -37,6 +37,6 @@ pub use mlbuild_lineage::RunId;
 pub use plan::{Planned, Verdict, plan};
 pub use project::{Executors, Options, Project, lineage_path, state_folder};
 pub use reason::{Change, ColumnChange, FileChange, StaleReason, Unread};
-pub use record::{Rebuild, Recorder, RunRecord, last_rebuild, open_lineage};
+pub use record::{Estimate, Rebuild, Recorder, RunRecord, estimates, last_rebuild, open_lineage};
 pub use schedule::Slots;
 pub use verify::{Difference, Reproduction, RowDifference, TableFiles, Verified, verify};

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mlbuild_action::{ActionKey, Artifact, Description, Diagnostic, Failure, Work};
+use mlbuild_graph::InputSource;
 use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
@@ -38,8 +39,9 @@ pub enum Verdict {
     },
     /// Undecided until these inputs are built: it executes only if what it reads of them changes.
     Pending {
-        /// The direct inputs that must execute or are undecided themselves.
-        on: Vec<Label>,
+        /// The direct inputs that must execute or are undecided themselves, each with the columns that the target read
+        /// of it the last time, sorted; `None` if all of it counts, or nothing is known.
+        on: Vec<(Label, Option<Vec<String>>)>,
     },
     /// It cannot be resolved.
     Broken(Diagnostic),
@@ -95,6 +97,13 @@ pub fn plan(project: &Project, wanted: &[Label], executors: &Executors) -> Vec<P
                 &mut analyses,
             )
         } else {
+            let reads = reads_of_last(project, &label, executors, &mut analyses);
+            let on = on.into_iter().map(|input| {
+                let columns = reads.of(&input);
+                let columns = columns.map(|columns| columns.iter().cloned().collect());
+                (input, columns)
+            });
+            let on = on.collect();
             Planned {
                 label: label.clone(),
                 verdict: Verdict::Pending { on },
@@ -110,6 +119,40 @@ pub fn plan(project: &Project, wanted: &[Label], executors: &Executors) -> Vec<P
     }
     sources.save();
     planned
+}
+
+/// What a target read of other targets if it had to be built from what its last build found there.
+fn reads_of_last(
+    project: &Project,
+    label: &Label,
+    executors: &Executors,
+    analyses: &mut Analyses<'_>,
+) -> Reads {
+    let last = project.cache.last_build(&label.to_string());
+    let table = |input: &Label| {
+        let digest = last.inputs.get(&input.to_string())?;
+        project.cache.table(digest)
+    };
+    let mut reads = Reads::default();
+    let stages = project
+        .graph
+        .target(label)
+        .into_iter()
+        .flat_map(|t| &t.stages);
+    for stage in stages {
+        let schemas = stage.inputs.iter().filter_map(|input| match &input.from {
+            InputSource::Target(label) => Some((input.name.clone(), table(label)?.schema())),
+            InputSource::Previous | InputSource::Files(_) => None,
+        });
+        let schemas = schemas.collect();
+        let executor = executors.of(&stage.work);
+        let analysis = executor
+            .toolchain(&stage.work)
+            .and_then(|tools| analyses.analyze(executor, &stage.work, &tools, &schemas));
+        // What cannot be told reads everything.
+        reads.note(stage, &analysis.unwrap_or_default());
+    }
+    reads
 }
 
 fn plan_target(

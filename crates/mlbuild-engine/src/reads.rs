@@ -38,6 +38,14 @@ impl Reads {
         }
     }
 
+    /// The columns read of `input`; `None` if all of it counts.
+    pub(crate) fn of(&self, input: &Label) -> Option<&BTreeSet<String>> {
+        match self.0.get(input)? {
+            Columns::All => None,
+            Columns::Some(columns) => Some(columns),
+        }
+    }
+
     /// What differs between the inputs of the last build and these without concerning the target.
     pub(crate) fn unread(
         &self,

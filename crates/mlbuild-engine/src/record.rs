@@ -276,6 +276,37 @@ pub struct Rebuild {
     pub reasons: Vec<String>,
 }
 
+/// What earlier builds say of building a target again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Estimate {
+    /// How long its actions ran: the median of the last builds.
+    pub duration: Option<Duration>,
+    /// Size of its last artifact.
+    pub size_bytes: Option<u64>,
+}
+
+/// What lineage says of building each of `labels`; nothing where there is no history.
+///
+/// # Errors
+/// Those of reading the lineage database.
+pub fn estimates(
+    project: &Project,
+    labels: &[Label],
+) -> Result<BTreeMap<Label, Estimate>, LineageError> {
+    let Some(lineage) = Lineage::open_read_only(&lineage_path(&project.root))? else {
+        return Ok(BTreeMap::new());
+    };
+    let names: Vec<String> = labels.iter().map(ToString::to_string).collect();
+    let texts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (durations, sizes) = (lineage.durations(&texts)?, lineage.sizes(&texts)?);
+    let estimate = |name: &String| Estimate {
+        duration: durations.get(name).copied(),
+        size_bytes: sizes.get(name).copied(),
+    };
+    let estimates = names.iter().map(estimate);
+    Ok(labels.iter().cloned().zip(estimates).collect())
+}
+
 /// When and why `label` was last built or restored, as lineage has it; `None` if it never was.
 ///
 /// # Errors

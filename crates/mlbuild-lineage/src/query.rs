@@ -7,7 +7,7 @@ use std::time::Duration;
 use mlbuild_action::ActionKey;
 use mlbuild_digest::Digest;
 use rusqlite::types::ValueRef;
-use rusqlite::{ErrorCode, OpenFlags};
+use rusqlite::{ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::error::In;
 use crate::record::{Micros, RunId, RunStatus};
@@ -194,6 +194,32 @@ impl Lineage {
                 }
             }
             Ok(durations)
+        };
+        read().within(&self.path)
+    }
+}
+
+impl Lineage {
+    /// The size in bytes of each target's last artifact. Targets that have none are left out.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn sizes(&self, labels: &[&str]) -> Result<BTreeMap<String, u64>, LineageError> {
+        let read = || {
+            let mut last = self.connection.prepare_cached(
+                "select a.bytes from target t join artifact a on a.digest = t.artifact \
+                 where t.label = ? order by t.id desc limit 1",
+            )?;
+            let mut sizes = BTreeMap::new();
+            for label in labels {
+                let size = last
+                    .query_row([label], |row| row.get::<_, i64>(0))
+                    .optional()?;
+                if let Some(size) = size {
+                    sizes.insert((*label).to_owned(), u64::try_from(size).unwrap_or(0));
+                }
+            }
+            Ok(sizes)
         };
         read().within(&self.path)
     }

@@ -20,7 +20,7 @@ pub(crate) fn print(value: &Value) {
     let _ = writeln!(std::io::stdout().lock(), "{value}");
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -194,11 +194,12 @@ pub(crate) fn planned(planned: &Planned, sources: &[SourceText]) -> Value {
             value["reasons"] = reasons(why).into();
         }
         Verdict::Pending { on } => {
-            value["on"] = on
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .into()
+            let labels = on.iter().map(|(label, _)| label.to_string());
+            value["on"] = labels.collect::<Vec<_>>().into();
+            let reads = on.iter().filter_map(|(label, columns)| {
+                Some((label.to_string(), Value::from(columns.clone()?)))
+            });
+            value["reads"] = reads.collect();
         }
         Verdict::Broken(what) => value["diagnostic"] = diagnostic(what, sources),
     }

@@ -1,13 +1,15 @@
 //! `mlbuild plan`: what a build would do, and why.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use mlbuild_engine::{Planned, Verdict};
+use mlbuild_engine::{Estimate, Planned, Verdict};
+use mlbuild_manifest::Label;
 
 use crate::cli::{Global, Selection};
 use crate::failure::{CommandFailure, EXIT_USAGE};
 use crate::load::{load, select};
-use crate::terminal::{Terminal, duration};
+use crate::terminal::{Terminal, duration, size};
 use crate::{json, wiring};
 
 pub(crate) fn run(
@@ -18,10 +20,17 @@ pub(crate) fn run(
     let loaded = load(global.directory.as_deref(), terminal)?;
     let wanted = select(&loaded, &selection.targets)?;
     let planned = mlbuild_engine::plan(&loaded.project, &wanted, &wiring::executors());
+    let labels: Vec<Label> = planned.iter().map(|target| target.label.clone()).collect();
+    // History only helps to read a plan: without it there is one all the same.
+    let estimates = mlbuild_engine::estimates(&loaded.project, &labels).unwrap_or_default();
     let mut broken = Vec::new();
     for target in &planned {
         if global.json {
-            json::print(&json::planned(target, &loaded.sources));
+            let mut value = json::planned(target, &loaded.sources);
+            let estimate = estimates.get(&target.label).copied().unwrap_or_default();
+            value["expected_ms"] = estimate.duration.map(json::millis).into();
+            value["expected_bytes"] = estimate.size_bytes.into();
+            json::print(&value);
         }
         if let Verdict::Broken(diagnostic) = &target.verdict {
             broken.push(diagnostic.clone());
@@ -29,13 +38,42 @@ pub(crate) fn run(
     }
     // In JSON a broken target carries its diagnostic itself.
     if !global.json {
-        print(&planned, terminal);
+        print(&planned, &estimates, terminal);
         terminal.diagnostics(&broken, &loaded.sources);
     }
     Ok(if broken.is_empty() { 0 } else { EXIT_USAGE })
 }
 
-fn print(planned: &[Planned], terminal: &Terminal) {
+/// What must change for a target to be built: `amount, id of data:orders`.
+fn condition((label, columns): &(Label, Option<Vec<String>>)) -> String {
+    match columns.as_deref() {
+        None => label.to_string(),
+        Some([]) => format!("the number of rows of {label}"),
+        Some(columns) => format!("{} of {label}", columns.join(", ")),
+    }
+}
+
+/// Time and size to expect, in parentheses; empty without history.
+fn expected(estimate: Option<&Estimate>) -> String {
+    let Some(Estimate {
+        duration: time,
+        size_bytes,
+    }) = estimate
+    else {
+        return String::new();
+    };
+    let parts = [
+        time.map(|time| format!("about {}", duration(time))),
+        size_bytes.map(size),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("  ({})", parts.join(", ")),
+    }
+}
+
+fn print(planned: &[Planned], estimates: &BTreeMap<Label, Estimate>, terminal: &Terminal) {
     let mut out = std::io::stdout().lock();
     let width = planned
         .iter()
@@ -60,15 +98,16 @@ fn print(planned: &[Planned], terminal: &Terminal) {
             Verdict::Build { stage, reasons } => {
                 let mut why: Vec<String> = reasons.iter().map(ToString::to_string).collect();
                 if let Some(first) = why.first_mut() {
-                    *first = format!("{stage}: {first}");
+                    *first = format!("{stage}: {first}{}", expected(estimates.get(label)));
                 }
                 ("build", why)
             }
             Verdict::Pending { on } => {
-                let on: Vec<String> = on.iter().map(ToString::to_string).collect();
+                let on: Vec<String> = on.iter().map(condition).collect();
+                let expected = expected(estimates.get(label));
                 (
                     "may build",
-                    vec![format!("if what it reads of {} changes", on.join(", "))],
+                    vec![format!("if {} changes{expected}", on.join(" or "))],
                 )
             }
             Verdict::Broken(diagnostic) => ("broken", vec![diagnostic.message.clone()]),

@@ -63,8 +63,9 @@ fn explain(
             say(format!(
                 "{label} would be rebuilt only if what it reads of these changes:"
             ));
-            for input in on {
-                say(format!("  {input}: {}", in_short(find(input))));
+            for (input, columns) in on {
+                let columns = columns.as_deref().map(reads).unwrap_or_default();
+                say(format!("  {input}{columns}: {}", in_short(find(input))));
             }
         }
         Verdict::Broken(diagnostic) => say(format!(
@@ -88,13 +89,21 @@ fn explain(
     Ok(())
 }
 
+/// The columns read, in parentheses.
+fn reads(columns: &[String]) -> String {
+    match columns {
+        [] => " (number of rows)".to_owned(),
+        columns => format!(" ({})", columns.join(", ")),
+    }
+}
+
 fn in_short(planned: Option<&Planned>) -> String {
     match planned.map(|planned| &planned.verdict) {
         Some(Verdict::Build { reasons, .. } | Verdict::Restore { reasons, .. }) => {
             crate::console::first_reason(reasons)
         }
         Some(Verdict::Pending { on }) => {
-            let on: Vec<String> = on.iter().map(ToString::to_string).collect();
+            let on: Vec<String> = on.iter().map(|(label, _)| label.to_string()).collect();
             format!("undecided itself, because of {}", on.join(", "))
         }
         Some(Verdict::Broken(diagnostic)) => diagnostic.message.clone(),

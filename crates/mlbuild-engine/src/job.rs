@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use mlbuild_action::{
     ActionResult, Artifact, Cancel, Diagnostic, Failure, InputFolder, Output, Progress, Request,
-    Tree, Work,
+    Tree, TreeEntry, Work,
 };
 use mlbuild_cache::{CacheError, Destination, MaterializeMode};
 
@@ -168,7 +168,14 @@ impl Job<'_> {
             }
             let path = folder.join(name);
             match (material, self.layout) {
-                (Material::Sources(tree), _) => link_sources(&self.project.root, tree, &path)?,
+                (Material::Sources(tree), Layout::Reshaped(_)) => {
+                    // A folder lists its files in whatever order: nothing may come of it.
+                    let entries = tree.entries().iter().rev();
+                    link_sources(&self.project.root, entries, &path)?;
+                }
+                (Material::Sources(tree), _) => {
+                    link_sources(&self.project.root, tree.entries().iter(), &path)?;
+                }
                 (Material::Artifact(artifact), Layout::Reshaped(files))
                     if artifact.table.is_some() =>
                 {
@@ -195,10 +202,14 @@ impl Job<'_> {
 }
 
 /// Places links to the project's files in `folder`, under their paths in the project.
-fn link_sources(root: &Path, tree: &Tree, folder: &Path) -> Result<(), JobFailure> {
+fn link_sources<'t>(
+    root: &Path,
+    entries: impl Iterator<Item = &'t TreeEntry>,
+    folder: &Path,
+) -> Result<(), JobFailure> {
     fs::create_dir_all(folder).map_err(|e| io_failure("make the folder", folder, &e))?;
     let mut parents = std::collections::BTreeSet::new();
-    for entry in tree.entries() {
+    for entry in entries {
         let link = folder.join(&entry.path);
         if let Some(parent) = link.parent()
             && parents.insert(parent.to_owned())

@@ -8,7 +8,7 @@ use crate::{check, ingest, query, runtime};
 /// changes the result or the encoding of a query, a change of [`crate::writer`]'s properties, of the types in
 /// [`crate::types`], of the row order, of the column digest, or of how text becomes values in [`crate::ingest`].
 /// Patch releases that change none of it leave it alone, so that they do not rebuild the world.
-const ENGINE_EPOCH: u32 = 1;
+const ENGINE_EPOCH: u32 = 2;
 
 /// Performs [`Work::Ingest`], [`Work::Sql`] and [`Work::Check`] in this process.
 ///

@@ -21,6 +21,7 @@
     reason = "a failure is made once a request; its size costs nothing"
 )]
 
+mod aggregate;
 mod check;
 mod executor;
 mod failure;

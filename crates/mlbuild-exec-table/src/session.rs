@@ -13,7 +13,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use mlbuild_action::{Failure, Request};
 
-use crate::failure;
+use crate::{aggregate, failure};
 
 /// Rows a batch. Part of the epoch: it decides the pages of a Parquet file.
 pub(crate) const BATCH_ROWS: usize = 8192;
@@ -59,6 +59,7 @@ pub(crate) fn open(request: &Request<'_>, joins: Joins) -> Result<SessionContext
         .build_arc()
         .map_err(|error| failure::run_time(&error))?;
     let context = SessionContext::new_with_config_rt(config, runtime);
+    aggregate::register(&context);
     let catalog = MemoryCatalogProvider::new();
     catalog
         .register_schema("main", Arc::new(MemorySchemaProvider::new()))

@@ -23,6 +23,7 @@
 
 mod aggregate;
 mod check;
+mod determinism;
 mod executor;
 mod failure;
 mod ingest;

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
@@ -16,7 +15,7 @@ use crate::check;
 use crate::session::{self, InputTable, Joins, TABLE_FILE};
 use crate::sql_error::{self, Source};
 use crate::writer::TableWriter;
-use crate::{failure, order};
+use crate::{determinism, failure, order};
 
 /// Builds the table that a query yields.
 ///
@@ -108,8 +107,8 @@ pub(crate) async fn sort(
     })
 }
 
-/// The plan of a query: one statement that reads, its parameters filled in, nothing in it that changes from run to
-/// run.
+/// The plan of a query: one statement that reads, its parameters filled in, nothing in it that its rows do not
+/// determine.
 pub(crate) async fn plan(
     context: &SessionContext,
     sql: &Sql,
@@ -136,9 +135,11 @@ pub(crate) async fn plan(
     let plan = Box::pin(state.statement_to_plan(statement))
         .await
         .map_err(|error| sql_error::invalid(&error, &source))?;
-    if let Some(function) = nondeterministic(&plan) {
-        return Err(sql_error::nondeterministic(&function, &source));
+    if let Some(function) = determinism::undetermined(&plan) {
+        return Err(sql_error::undetermined(&function, &source));
     }
+    let plan =
+        determinism::break_ties(plan).map_err(|error| sql_error::invalid(&error, &source))?;
     // Types are checked here, so that what fails later is a matter of values.
     let analyzed = state.optimize(&plan);
     match analyzed {
@@ -238,36 +239,6 @@ fn literal(value: &Value) -> ast::Expr {
         Value::Bool(value) => ast::Expr::value(ast::Value::Boolean(*value)),
         Value::Text(value) => ast::Expr::value(ast::Value::SingleQuotedString(value.clone())),
     }
-}
-
-/// The first function in the plan, subqueries included, whose value depends on more than its arguments.
-fn nondeterministic(plan: &LogicalPlan) -> Option<String> {
-    let mut found = None;
-    let stop_at_first = |expr: &Expr, found: &mut Option<String>| {
-        let unstable = |expr: &Expr| match expr {
-            Expr::ScalarFunction(f) => f.func.signature().volatility != Volatility::Immutable,
-            _ => false,
-        };
-        // `apply` cannot fail, for the closure does not.
-        let _ = expr.apply(|expr| {
-            Ok(match unstable(expr) {
-                false => TreeNodeRecursion::Continue,
-                true => {
-                    if let Expr::ScalarFunction(f) = expr {
-                        found.get_or_insert_with(|| f.func.name().to_owned());
-                    }
-                    TreeNodeRecursion::Stop
-                }
-            })
-        });
-    };
-    let _ = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            stop_at_first(expr, &mut found);
-            Ok(TreeNodeRecursion::Continue)
-        })
-    });
-    found
 }
 
 fn require_column(plan: &LogicalPlan, name: &str) -> Result<(), Failure> {

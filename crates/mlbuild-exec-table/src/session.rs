@@ -47,6 +47,9 @@ pub(crate) fn open(request: &Request<'_>, joins: Joins) -> Result<SessionContext
     // What a sort keeps back for its merge: no more than the pool can spare.
     options.execution.sort_spill_reservation_bytes = (memory / 8).min(10 << 20);
     options.optimizer.prefer_hash_join = joins == Joins::Hash;
+    // They skip what the statistics of a file put beyond the extreme so far: NaN, of which those know nothing, as well.
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
 
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![

@@ -11,6 +11,7 @@
 //! statistic     which sums a function needs, and what it makes of them
 //! exact, wide   a sum that is never rounded
 //! round         the nearest float to a fraction
+//! extreme       min and max
 //! ```
 //!
 //! Integers and decimals are summed exactly by DataFusion. Their average, but that of decimals, is one of floats: each
@@ -18,6 +19,7 @@
 
 mod distinct;
 mod exact;
+mod extreme;
 mod function;
 mod moments;
 mod round;
@@ -29,11 +31,12 @@ mod wide;
 use std::sync::Arc;
 
 use datafusion::functions_aggregate::{
-    average, correlation, covariance, regr, stddev, sum, variance,
+    average, correlation, covariance, min_max, regr, stddev, sum, variance,
 };
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::prelude::SessionContext;
 
+use extreme::{Extreme, ExtremeFunction};
 use function::ExactFunction;
 use statistic::{Divisor, Statistic};
 
@@ -41,6 +44,12 @@ use statistic::{Divisor, Statistic};
 pub(crate) fn register(context: &SessionContext) {
     for (builtin, statistic) in functions() {
         context.register_udaf(AggregateUDF::from(ExactFunction::new(builtin, statistic)));
+    }
+    for (builtin, extreme) in [
+        (min_max::min_udaf(), Extreme::Min),
+        (min_max::max_udaf(), Extreme::Max),
+    ] {
+        context.register_udaf(AggregateUDF::from(ExtremeFunction::new(builtin, extreme)));
     }
 }
 

@@ -40,12 +40,14 @@ impl Executor for TableExecutor {
     }
 
     fn execute(&self, request: &Request<'_>) -> Result<Output, Failure> {
-        runtime::run(request.cancel, async || match request.work {
-            Work::Ingest(ingest) => ingest::ingest(request, ingest).await,
-            Work::Sql(sql) => query::build(request, sql).await,
-            Work::Check(check) => check::check(request, check).await,
-            Work::Command(_) | Work::Train(_) | Work::Predict(_) | Work::Evaluate(_) => {
-                unreachable!("the engine hands other work to other executors")
+        runtime::run(request.cancel, request.threads, async || {
+            match request.work {
+                Work::Ingest(ingest) => ingest::ingest(request, ingest).await,
+                Work::Sql(sql) => query::build(request, sql).await,
+                Work::Check(check) => check::check(request, check).await,
+                Work::Command(_) | Work::Train(_) | Work::Predict(_) | Work::Evaluate(_) => {
+                    unreachable!("the engine hands other work to other executors")
+                }
             }
         })
     }

@@ -15,7 +15,7 @@ use crate::check;
 use crate::session::{self, InputTable, Joins, TABLE_FILE};
 use crate::sql_error::{self, Source};
 use crate::writer::TableWriter;
-use crate::{determinism, failure, order};
+use crate::{determinism, failure, order, partition};
 
 /// Builds the table that a query yields.
 ///
@@ -23,16 +23,22 @@ use crate::{determinism, failure, order};
 /// [`Failure::Invalid`] if the query does not fit its tables, [`Failure::Failed`] if it fails while it runs,
 /// [`Failure::Rejected`] if the key is not one.
 pub(crate) async fn build(request: &Request<'_>, sql: &Sql) -> Result<Output, Failure> {
-    let table = match run(request, sql, Joins::Hash).await {
-        // A hash join does not spill: what is left to try is the join that does.
-        Err(Stopped::OutOfMemory) => match run(request, sql, Joins::Merge).await {
-            Err(Stopped::OutOfMemory) => Err(failure::out_of_memory()),
-            Err(Stopped::Failure(failure)) => Err(failure),
-            Ok(table) => Ok(table),
-        },
-        Err(Stopped::Failure(failure)) => Err(failure),
-        Ok(table) => Ok(table),
-    }?;
+    let (mut threads, mut joins) = (request.threads, Joins::Hash);
+    let table = loop {
+        let (context, plan) = prepare(request, sql, joins).await?;
+        let partitions = partition::count(&plan, threads);
+        session::cut(&context, request, partitions);
+        match write(request, &context, plan, &sql.key).await {
+            Ok(table) => break table,
+            // Partitions hold more at a time.
+            Err(Stopped::OutOfMemory) if partitions > 1 => threads = 1,
+            // A hash join does not spill: what is left to try is the join that does.
+            Err(Stopped::OutOfMemory) if joins == Joins::Hash => joins = Joins::Merge,
+            Err(Stopped::OutOfMemory) => return Err(failure::out_of_memory()),
+            Err(Stopped::Failure(failure)) => return Err(failure),
+        }
+        remove_begun(request)?;
+    };
     check::key(request, &request.output.join(TABLE_FILE), &sql.key).await?;
     Ok(Output {
         table: Some(table),
@@ -61,15 +67,30 @@ impl From<DataFusionError> for Stopped {
     }
 }
 
-async fn run(request: &Request<'_>, sql: &Sql, joins: Joins) -> Result<Table, Stopped> {
+/// Makes room for another attempt at the table.
+fn remove_begun(request: &Request<'_>) -> Result<(), Failure> {
+    match std::fs::remove_file(request.output.join(TABLE_FILE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(failure::environment("cannot start the table again", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A session, and the plan of the query in it, its rows in a total order.
+async fn prepare(
+    request: &Request<'_>,
+    sql: &Sql,
+    joins: Joins,
+) -> Result<(SessionContext, LogicalPlan), Failure> {
     let context = session::open(request, joins)?;
     let tables = session::register_inputs(&context, request).await?;
     let plan = plan(&context, sql, &tables).await?;
     for column in &sql.key {
         require_column(&plan, column)?;
     }
-    let plan = order::canonical(plan, &sql.key)?;
-    write(request, &context, plan, &sql.key).await
+    let plan = order::canonical(plan, &sql.key).map_err(|error| failure::run_time(&error))?;
+    Ok((context, plan))
 }
 
 /// Runs a plan and writes what it yields to the output folder.

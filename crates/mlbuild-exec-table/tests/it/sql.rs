@@ -268,6 +268,64 @@ fn threads_and_memory_do_not_show_in_the_bytes() {
     assert!(roomy.bytes() == tight.bytes(), "same bytes");
 }
 
+/// Rows in another order, cut into as many partitions as there are threads.
+#[test]
+fn threads_do_not_show_in_any_query() {
+    let lines: Vec<String> = (0..10_000_u64)
+        .map(|i| {
+            let r = i.wrapping_mul(2_654_435_761) % 100_003;
+            let size = 10_f64.powi((r % 20) as i32 - 10);
+            format!("{i},{},{:e},n{}", r % 300, r as f64 * size, r % 17)
+        })
+        .collect();
+    let table = |lines: &[String]| format!("id,k,v,s\n{}\n", lines.join("\n"));
+    let turned: Vec<String> = lines.iter().rev().cloned().collect();
+    let mut benches =
+        [table(&lines), table(&turned)].map(|csv| Bench::new().table("data:big", &csv));
+    for query in [
+        "select k, sum(v) as a, avg(v) as b, stddev(v) as c, corr(v, id) as d, min(v) as e, count(distinct s) as f
+         from data.big group by k",
+        "select sum(v) as a, var_pop(v) as b, sum(distinct v) as c, regr_slope(v, id) as d from data.big",
+        "select a.s, sum(a.v * b.v) as v from data.big a join data.big b on a.k = b.k and a.id < b.id group by a.s",
+        "select distinct k, s from data.big union all select k, s from data.big where id < 1000",
+        "select k, v from data.big order by s limit 100",
+        "select id, sum(v) over (partition by k order by id) as v, row_number() over (order by v, id) as n from data.big",
+        "select k, array_agg(s order by v > 0) as l from data.big group by k",
+    ] {
+        let mut runs = Vec::new();
+        for bench in &mut benches {
+            for threads in [1, 2, 3, 8] {
+                bench.threads = threads;
+                runs.push(bench.sql(query).unwrap());
+            }
+        }
+        for run in &runs {
+            assert_eq!(run.table(), runs[0].table(), "{query}");
+            assert!(run.bytes() == runs[0].bytes(), "{query}");
+        }
+    }
+}
+
+/// What needs more memory in partitions than it has runs in one.
+#[test]
+fn threads_do_not_exhaust_memory() {
+    let mut csv = "k,v\n".to_owned();
+    for i in 0..60_000_u64 {
+        csv += &format!(
+            "{},{}\n",
+            i.wrapping_mul(2_654_435_761) % 100_003,
+            i as f64 * 0.1
+        );
+    }
+    let mut bench = Bench::new().table("data:big", &csv);
+    let query = "select k, sum(v) as s, stddev(v) as d from data.big group by k";
+    let roomy = bench.sql(query).unwrap();
+    bench.threads = 8;
+    bench.memory_bytes = 6 << 20;
+    let tight = bench.sql(query).unwrap();
+    assert_eq!(roomy.table(), tight.table());
+}
+
 #[test]
 fn a_join_that_does_not_fit_is_run_another_way() {
     let mut csv = "k,s\n".to_owned();

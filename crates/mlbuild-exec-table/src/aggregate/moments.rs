@@ -127,6 +127,7 @@ impl Moments {
         let sums = of_sums.take_needed(&mut self.sums);
         let heap_bytes = sums.iter().map(ExactSum::heap_bytes).sum();
         self.heap_bytes -= heap_bytes;
+
         Self {
             statistic: self.statistic,
             counts: emit_to.take_needed(&mut self.counts),
@@ -304,5 +305,39 @@ impl<'a> Rows<'a> {
     #[inline]
     pub(super) fn x(&self, row: usize) -> f64 {
         self.x[row]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_known_after_any_emission() {
+        let mut moments = Moments::new(Statistic::RegrR2);
+        let groups = 100;
+        let column = |scale: f64| -> ArrayRef {
+            let values = (0..1000).map(|i| scale * f64::from(i) * 10_f64.powi(i / 25));
+            Arc::new(Float64Array::from_iter_values(values))
+        };
+        let group_indices: Vec<usize> = (0..1000).map(|i| i % groups).collect();
+        let columns = [column(0.1), column(0.3)];
+        moments
+            .update_batch(&columns, &group_indices, None, groups)
+            .unwrap();
+        let truth =
+            |moments: &Moments| moments.sums.iter().map(ExactSum::heap_bytes).sum::<usize>();
+        assert!(truth(&moments) > 0);
+        for emit_to in [
+            EmitTo::First(0),
+            EmitTo::First(30),
+            EmitTo::First(50),
+            EmitTo::All,
+        ] {
+            assert_eq!(moments.heap_bytes, truth(&moments));
+            assert!(moments.size() >= truth(&moments) + size_of_val(moments.sums.as_slice()));
+            moments.evaluate(emit_to).unwrap();
+        }
+        assert_eq!(moments.heap_bytes, 0);
     }
 }

@@ -10,8 +10,9 @@ const HEAD: usize = 28;
 
 /// An exact sum, and how often it met what is not a finite number.
 ///
-/// The limbs are one integer in two's complement, the least significant first; the last of them is never near its
-/// limits, so that a carry into it cannot overflow. The exponent, that of the first limb's last bit, is a multiple of 64.
+/// The limbs are one integer in two's complement, the least significant first. What is added always ends below the last
+/// limb, which a carry then changes by one: it would take 2^63 additions to overflow it. The exponent, that of the first
+/// limb's last bit, is a multiple of 64.
 #[derive(Clone, Debug)]
 pub(super) struct Wide {
     limbs: Vec<u64>,
@@ -86,7 +87,6 @@ impl Wide {
             }
             (*limb, carry) = add_carrying(*limb, sign, carry);
         }
-        self.keep_headroom();
     }
 
     /// Adds another sum.
@@ -118,7 +118,7 @@ impl Wide {
         size_of::<Self>() + self.limbs.capacity() * size_of::<u64>()
     }
 
-    /// Appends the encoding: counts of specials, exponent, limbs, all little-endian.
+    /// Appends the encoding: counts of specials, exponent, limbs but those that repeat the sign, all little-endian.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         let Specials {
             infinite,
@@ -129,9 +129,20 @@ impl Wide {
             bytes.extend(count.to_le_bytes());
         }
         bytes.extend(self.exponent.to_le_bytes());
-        for limb in &self.limbs {
+        for limb in self.significant() {
             bytes.extend(limb.to_le_bytes());
         }
+    }
+
+    /// The limbs but those at the end that only repeat the sign.
+    fn significant(&self) -> &[u64] {
+        let mut limbs = self.limbs.as_slice();
+        while let [rest @ .., before, last] = limbs
+            && *last as i64 == *before as i64 >> 63
+        {
+            limbs = &limbs[..rest.len() + 1];
+        }
+        limbs
     }
 
     /// The inverse of [`Self::encode`]; `None` for other bytes.
@@ -170,13 +181,6 @@ impl Wide {
         if self.limbs.len() < limbs {
             let sign = self.sign();
             self.limbs.resize(limbs, sign);
-        }
-    }
-
-    fn keep_headroom(&mut self) {
-        let last = self.last();
-        if !(-(1 << 62)..1 << 62).contains(&last) {
-            self.limbs.push(self.sign());
         }
     }
 

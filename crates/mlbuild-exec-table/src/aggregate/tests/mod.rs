@@ -1,6 +1,7 @@
 //! What the exact functions promise: of sums, against an oracle; of queries, against DataFusion's own functions and over
 //! every way to run them.
 
+mod measure;
 mod oracle;
 mod queries;
 

@@ -19,7 +19,7 @@ use crate::aggregate::{functions, register};
 
 /// How a query is run.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+pub(super) struct Way {
     partitions: usize,
     batch_rows: usize,
     memory_bytes: usize,
@@ -27,7 +27,7 @@ struct Way {
     seed: u64,
 }
 
-const PLAIN: Way = Way {
+pub(super) const PLAIN: Way = Way {
     partitions: 1,
     batch_rows: 8192,
     memory_bytes: 1 << 30,
@@ -62,7 +62,7 @@ const WAYS: [Way; 4] = [
 ];
 
 /// A row: its id, two groupings, and floats of very different sizes, with nulls.
-type Row = (i64, i64, i64, Option<f64>, Option<f64>, f32);
+pub(super) type Row = (i64, i64, i64, Option<f64>, Option<f64>, f32);
 
 /// `count` rows with floats of so many orders of magnitude.
 fn rows(count: i64, magnitudes: u64) -> Vec<Row> {
@@ -80,6 +80,24 @@ fn rows(count: i64, magnitudes: u64) -> Vec<Row> {
                 y,
                 (id % 11 > 0).then_some(x),
                 x as f32 / 3.0,
+            )
+        })
+        .collect()
+}
+
+/// `count` rows with amounts, in so many groups of `many`.
+pub(super) fn grouped_rows(count: i64, groups: i64) -> Vec<Row> {
+    let random = &mut Random::new(11);
+    let mut amount = || random.below(10_000_000) as f64 / 100.0;
+    (0..count)
+        .map(|id| {
+            (
+                id,
+                0,
+                id * 7919 % groups,
+                Some(amount()),
+                Some(amount()),
+                0.0,
             )
         })
         .collect()
@@ -116,7 +134,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
 }
 
 /// A session with the table `t` of these rows.
-fn session(way: Way, rows: &[Row]) -> SessionContext {
+pub(super) fn session(way: Way, rows: &[Row]) -> SessionContext {
     let config = SessionConfig::new()
         .with_target_partitions(way.partitions)
         .with_batch_size(way.batch_rows)
@@ -140,13 +158,13 @@ fn session(way: Way, rows: &[Row]) -> SessionContext {
 }
 
 /// A session with the functions of [`crate::aggregate`].
-fn exact(way: Way, rows: &[Row]) -> SessionContext {
+pub(super) fn exact(way: Way, rows: &[Row]) -> SessionContext {
     let context = session(way, rows);
     register(&context);
     context
 }
 
-fn run(context: &SessionContext, query: &str) -> RecordBatch {
+pub(super) fn run(context: &SessionContext, query: &str) -> RecordBatch {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -10,7 +10,7 @@ use crate::{analyze, check, ingest, query, runtime};
 /// changes the result or the encoding of a query, a change of [`crate::writer`]'s properties, of the types in
 /// [`crate::types`], of the row order, of the column digest, or of how text becomes values in [`crate::ingest`].
 /// Patch releases that change none of it leave it alone, so that they do not rebuild the world.
-const ENGINE_EPOCH: u32 = 1;
+const ENGINE_EPOCH: u32 = 2;
 
 /// Performs [`Work::Ingest`], [`Work::Sql`] and [`Work::Check`] in this process.
 ///
@@ -42,7 +42,7 @@ impl Executor for TableExecutor {
     }
 
     fn analyze(&self, work: &Work, inputs: &BTreeMap<String, Schema>) -> Result<Analysis, Failure> {
-        runtime::run(&Cancel::new(), async || match work {
+        runtime::run(&Cancel::new(), 1, async || match work {
             Work::Sql(sql) => analyze::sql(sql, inputs).await,
             Work::Check(check) => analyze::check(check, inputs).await,
             _ => Ok(Analysis::default()),
@@ -50,12 +50,14 @@ impl Executor for TableExecutor {
     }
 
     fn execute(&self, request: &Request<'_>) -> Result<Output, Failure> {
-        runtime::run(request.cancel, async || match request.work {
-            Work::Ingest(ingest) => ingest::ingest(request, ingest).await,
-            Work::Sql(sql) => query::build(request, sql).await,
-            Work::Check(check) => check::check(request, check).await,
-            Work::Command(_) | Work::Train(_) | Work::Predict(_) | Work::Evaluate(_) => {
-                unreachable!("the engine hands other work to other executors")
+        runtime::run(request.cancel, request.threads, async || {
+            match request.work {
+                Work::Ingest(ingest) => ingest::ingest(request, ingest).await,
+                Work::Sql(sql) => query::build(request, sql).await,
+                Work::Check(check) => check::check(request, check).await,
+                Work::Command(_) | Work::Train(_) | Work::Predict(_) | Work::Evaluate(_) => {
+                    unreachable!("the engine hands other work to other executors")
+                }
             }
         })
     }

@@ -11,8 +11,9 @@
 //! ```
 //!
 //! Invariants: equal work on equal inputs gives equal bytes, whatever the threads, the memory, the folders or the time.
-//! So every query runs in one partition, over batches of a fixed size, under a configuration that looks at nothing of
-//! the machine; rows are put in a total order before they are written. Memory is bounded by the request's; what does
+//! So a query runs in several partitions only if they cannot show (`partition`); floats are aggregated exactly
+//! (`aggregate`); what rows do not determine is refused (`determinism`); batches have a fixed size, the configuration
+//! looks at nothing of the machine, and rows are put in a total order before they are written. Memory is bounded by the request's; what does
 //! not fit is spilled to its scratch folder. Nothing of arrow or DataFusion shows in a public signature: other
 //! executors read the Parquet.
 
@@ -21,13 +22,16 @@
     reason = "a failure is made once a request; its size costs nothing"
 )]
 
+mod aggregate;
 mod analyze;
 mod check;
+mod determinism;
 mod executor;
 mod failure;
 mod flows;
 mod ingest;
 mod order;
+mod partition;
 mod plan_text;
 mod query;
 mod runtime;

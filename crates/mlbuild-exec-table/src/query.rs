@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
@@ -15,7 +14,7 @@ use mlbuild_action::{Diagnostic, Failure, Output, Request, Sql, Table, Value};
 use crate::session::{self, InputTable, Joins, TABLE_FILE};
 use crate::sql_error::{self, Source};
 use crate::writer::TableWriter;
-use crate::{analyze, check, failure, order};
+use crate::{analyze, check, determinism, failure, order, partition};
 
 /// Builds the table that a query yields.
 ///
@@ -23,16 +22,22 @@ use crate::{analyze, check, failure, order};
 /// [`Failure::Invalid`] if the query does not fit its tables, [`Failure::Failed`] if it fails while it runs,
 /// [`Failure::Rejected`] if the key is not one.
 pub(crate) async fn build(request: &Request<'_>, sql: &Sql) -> Result<Output, Failure> {
-    let table = match run(request, sql, Joins::Hash).await {
-        // A hash join does not spill: what is left to try is the join that does.
-        Err(Stopped::OutOfMemory) => match run(request, sql, Joins::Merge).await {
-            Err(Stopped::OutOfMemory) => Err(failure::out_of_memory()),
-            Err(Stopped::Failure(failure)) => Err(failure),
-            Ok(table) => Ok(table),
-        },
-        Err(Stopped::Failure(failure)) => Err(failure),
-        Ok(table) => Ok(table),
-    }?;
+    let (mut threads, mut joins) = (request.threads, Joins::Hash);
+    let table = loop {
+        let (context, plan) = prepare(request, sql, joins).await?;
+        let partitions = partition::count(&plan, threads);
+        session::cut(&context, request, partitions);
+        match write(request, &context, plan, &sql.key).await {
+            Ok(table) => break table,
+            // Partitions hold more at a time.
+            Err(Stopped::OutOfMemory) if partitions > 1 => threads = 1,
+            // A hash join does not spill: what is left to try is the join that does.
+            Err(Stopped::OutOfMemory) if joins == Joins::Hash => joins = Joins::Merge,
+            Err(Stopped::OutOfMemory) => return Err(failure::out_of_memory()),
+            Err(Stopped::Failure(failure)) => return Err(failure),
+        }
+        remove_begun(request)?;
+    };
     check::key(request, &request.output.join(TABLE_FILE), &sql.key).await?;
     Ok(Output {
         table: Some(table),
@@ -61,12 +66,27 @@ impl From<DataFusionError> for Stopped {
     }
 }
 
-async fn run(request: &Request<'_>, sql: &Sql, joins: Joins) -> Result<Table, Stopped> {
+/// Makes room for another attempt at the table.
+fn remove_begun(request: &Request<'_>) -> Result<(), Failure> {
+    match std::fs::remove_file(request.output.join(TABLE_FILE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(failure::environment("cannot start the table again", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A session, and the plan of the query in it, its rows in a total order.
+async fn prepare(
+    request: &Request<'_>,
+    sql: &Sql,
+    joins: Joins,
+) -> Result<(SessionContext, LogicalPlan), Failure> {
     let context = session::open(request, joins)?;
     let tables = session::register_inputs(&context, request).await?;
     let Planned { plan, optimized } = plan(&context, sql, &tables).await?;
     analyze::verify(&optimized, request.analysis)?;
-    write(request, &context, plan, &sql.key).await
+    Ok((context, plan))
 }
 
 /// Runs a plan and writes what it yields to the output folder.
@@ -112,8 +132,8 @@ pub(crate) struct Planned {
     pub(crate) optimized: LogicalPlan,
 }
 
-/// Plans a query: one statement that reads, its parameters filled in, nothing in it that changes from run to run, its
-/// rows in the order of the key, else as `order` says.
+/// Plans a query: one statement that reads, its parameters filled in, nothing in it that its rows do not determine,
+/// its result in the order of the key, else as `order` says.
 pub(crate) async fn plan(
     context: &SessionContext,
     sql: &Sql,
@@ -140,14 +160,15 @@ pub(crate) async fn plan(
     let plan = Box::pin(state.statement_to_plan(statement))
         .await
         .map_err(|error| sql_error::invalid(&error, &source))?;
-    if let Some(function) = nondeterministic(&plan) {
-        return Err(sql_error::nondeterministic(&function, &source));
+    if let Some(function) = determinism::undetermined(&plan) {
+        return Err(sql_error::undetermined(&function, &source));
     }
+    let invalid = |error| sql_error::invalid(&error, &source);
+    let plan = determinism::break_ties(plan).map_err(invalid)?;
     for column in &sql.key {
         require_column(&plan, column)?;
     }
     // Types are checked here, so that what fails later is a matter of values.
-    let invalid = |error| sql_error::invalid(&error, &source);
     let plan = order::canonical(plan, &sql.key).map_err(invalid)?;
     let optimized = state.optimize(&plan).map_err(invalid)?;
     Ok(Planned { plan, optimized })
@@ -244,36 +265,6 @@ fn literal(value: &Value) -> ast::Expr {
         Value::Bool(value) => ast::Expr::value(ast::Value::Boolean(*value)),
         Value::Text(value) => ast::Expr::value(ast::Value::SingleQuotedString(value.clone())),
     }
-}
-
-/// The first function in the plan, subqueries included, whose value depends on more than its arguments.
-fn nondeterministic(plan: &LogicalPlan) -> Option<String> {
-    let mut found = None;
-    let stop_at_first = |expr: &Expr, found: &mut Option<String>| {
-        let unstable = |expr: &Expr| match expr {
-            Expr::ScalarFunction(f) => f.func.signature().volatility != Volatility::Immutable,
-            _ => false,
-        };
-        // `apply` cannot fail, for the closure does not.
-        let _ = expr.apply(|expr| {
-            Ok(match unstable(expr) {
-                false => TreeNodeRecursion::Continue,
-                true => {
-                    if let Expr::ScalarFunction(f) = expr {
-                        found.get_or_insert_with(|| f.func.name().to_owned());
-                    }
-                    TreeNodeRecursion::Stop
-                }
-            })
-        });
-    };
-    let _ = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            stop_at_first(expr, &mut found);
-            Ok(TreeNodeRecursion::Continue)
-        })
-    });
-    found
 }
 
 fn require_column(plan: &LogicalPlan, name: &str) -> Result<(), Failure> {

@@ -18,11 +18,11 @@ const STACK_BYTES: usize = 64 << 20;
 /// How often the cancel request is looked at. Operators yield at least once a batch.
 const CANCEL_PERIOD: Duration = Duration::from_millis(50);
 
-/// Runs `work` to its end, or to the next yield after `cancel` was requested.
+/// Runs `work` to its end, or to the next yield after `cancel` was requested. What it spawns runs on `threads` threads.
 ///
 /// # Errors
 /// Those of `work`; [`Failure::Cancelled`]; [`Failure::Failed`] after a panic.
-pub(crate) fn run<T, W>(cancel: &Cancel, work: W) -> Result<T, Failure>
+pub(crate) fn run<T, W>(cancel: &Cancel, threads: usize, work: W) -> Result<T, Failure>
 where
     T: Send,
     W: AsyncFnOnce() -> Result<T, Failure> + Send,
@@ -32,7 +32,7 @@ where
             .name("table".to_owned())
             .stack_size(STACK_BYTES)
             .spawn_scoped(scope, || {
-                catch_unwind(AssertUnwindSafe(|| block_on(cancel, work)))
+                catch_unwind(AssertUnwindSafe(|| block_on(cancel, threads, work)))
                     .unwrap_or_else(|panic| Err(panicked(&*panic)))
             })
             .map_err(|error| failure::environment("cannot start a thread", &error))?
@@ -43,9 +43,17 @@ where
 
 fn block_on<T>(
     cancel: &Cancel,
+    threads: usize,
     work: impl AsyncFnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut builder = match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder
+        .worker_threads(threads.max(1))
+        .thread_name("table")
+        .thread_stack_size(STACK_BYTES)
         .enable_time()
         .build()
         .map_err(|error| failure::environment("cannot start the query engine", &error))?;
@@ -87,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_failure() {
-        let result = run(&Cancel::new(), async || -> Result<(), Failure> {
+        let result = run(&Cancel::new(), 2, async || -> Result<(), Failure> {
             panic!("on {}", "purpose")
         });
         let Err(Failure::Failed(diagnostic)) = result else {
@@ -100,7 +108,7 @@ mod tests {
     fn a_cancelled_future_is_dropped() {
         let cancel = Cancel::new();
         cancel.cancel();
-        let result: Result<(), _> = run(&cancel, async || std::future::pending().await);
+        let result: Result<(), _> = run(&cancel, 1, async || std::future::pending().await);
         assert_eq!(result, Err(Failure::Cancelled));
     }
 }

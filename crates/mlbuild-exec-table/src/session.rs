@@ -17,7 +17,7 @@ use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use mlbuild_action::{Failure, Request};
 use mlbuild_table::parse_type;
 
-use crate::failure;
+use crate::{aggregate, failure};
 
 /// Rows a batch. Part of the epoch: it decides the pages of a Parquet file.
 pub(crate) const BATCH_ROWS: usize = 8192;
@@ -34,17 +34,14 @@ pub(crate) enum Joins {
     Merge,
 }
 
-/// A session with the request's memory and scratch folder, and no tables.
+/// A session with the request's memory and scratch folder, of one partition, and no tables.
 pub(crate) fn open(request: &Request<'_>, joins: Joins) -> Result<SessionContext, Failure> {
-    let memory = usize::try_from(request.memory_bytes)
-        .unwrap_or(usize::MAX)
-        .max(1 << 20);
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![
             request.scratch.to_owned(),
         ]))
         .with_max_temp_directory_size(u64::MAX);
-    context(joins, memory, disk)
+    context(joins, memory(request), disk)
 }
 
 /// A session to plan in, not to run anything.
@@ -67,9 +64,11 @@ fn context(
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.execution.planning_concurrency = 1;
-    // What a sort keeps back for its merge: no more than the pool can spare.
-    options.execution.sort_spill_reservation_bytes = (memory / 8).min(10 << 20);
+    options.execution.sort_spill_reservation_bytes = sort_reservation(memory, 1);
     options.optimizer.prefer_hash_join = joins == Joins::Hash;
+    // They skip what the statistics of a file put beyond the extreme so far: NaN, of which those know nothing, as well.
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
 
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
@@ -77,12 +76,35 @@ fn context(
         .build_arc()
         .map_err(|error| failure::run_time(&error))?;
     let context = SessionContext::new_with_config_rt(config, runtime);
+    aggregate::register(&context);
     let catalog = MemoryCatalogProvider::new();
     catalog
         .register_schema("main", Arc::new(MemorySchemaProvider::new()))
         .map_err(|error| failure::run_time(&error))?;
     context.register_catalog("mlbuild", Arc::new(catalog));
     Ok(context)
+}
+
+/// Lets queries of the session run in so many partitions.
+pub(crate) fn cut(context: &SessionContext, request: &Request<'_>, partitions: usize) {
+    let state = context.state_ref();
+    let mut state = state.write();
+    let options = state.config_mut().options_mut();
+    options.execution.target_partitions = partitions;
+    options.execution.sort_spill_reservation_bytes = sort_reservation(memory(request), partitions);
+    // Which rows of one side are skipped would depend on how far the other one is.
+    options.optimizer.enable_join_dynamic_filter_pushdown = partitions == 1;
+}
+
+fn memory(request: &Request<'_>) -> usize {
+    usize::try_from(request.memory_bytes)
+        .unwrap_or(usize::MAX)
+        .max(1 << 20)
+}
+
+/// What each sort keeps back for its merge: no more than the pool can spare.
+fn sort_reservation(memory: usize, partitions: usize) -> usize {
+    (memory / 8 / partitions).min(10 << 20)
 }
 
 /// A table that queries of a session can read.

@@ -6,6 +6,7 @@ use datafusion::common::{Column, SchemaError, Span};
 use datafusion::error::DataFusionError;
 use mlbuild_action::{Diagnostic, Failure, Sql};
 
+use crate::determinism::{Undetermined, Why};
 use crate::failure::clean;
 use crate::session::InputTable;
 
@@ -27,19 +28,69 @@ pub(crate) fn invalid(error: &DataFusionError, source: &Source<'_>) -> Failure {
     Failure::Invalid(diagnose(first, source).detail(others))
 }
 
-/// A function whose value changes from run to run.
-pub(crate) fn nondeterministic(function: &str, source: &Source<'_>) -> Failure {
-    let diagnostic = Diagnostic::error(
-        "sql::nondeterministic",
-        format!("`{function}()` gives another value in every run"),
-    )
-    .help("make it a parameter of the target: `$name` in the query, `params` in the manifest");
-    Failure::Invalid(point(
-        diagnostic,
-        source,
-        token(source, function),
-        "changes from run to run",
-    ))
+/// A function whose value the rows do not determine.
+pub(crate) fn undetermined(undetermined: &Undetermined, source: &Source<'_>) -> Failure {
+    let function = undetermined.function.as_str();
+    let (message, label, help) = match undetermined.why {
+        Why::Run => (
+            format!("`{function}()` gives another value in every run"),
+            "changes from run to run",
+            "make it a parameter of the target: `$name` in the query, `params` in the manifest"
+                .to_owned(),
+        ),
+        Why::Estimate => (
+            format!(
+                "`{function}()` is an estimate, which depends on how the rows were cut into pieces"
+            ),
+            "not the same on every machine",
+            format!("use the exact `{}`", exact(function)),
+        ),
+        Why::GroupOrder => (
+            format!(
+                "`{function}()` depends on the order of the rows, which nothing determines here"
+            ),
+            "in which order?",
+            match function {
+                "any_value" => {
+                    "say which value is meant: `min(x)`, or `first_value(x order by ..)`".to_owned()
+                }
+                _ => format!(
+                    "say which order is meant: `{function}({} order by ..)`",
+                    arguments(function)
+                ),
+            },
+        ),
+        Why::WindowOrder => (
+            format!(
+                "`{function}()` depends on the order of the rows, which nothing determines here"
+            ),
+            "in which order?",
+            format!(
+                "say which order is meant: `{function}({}) over (order by ..)`",
+                arguments(function)
+            ),
+        ),
+    };
+    let diagnostic = Diagnostic::error("sql::nondeterministic", message).help(help);
+    Failure::Invalid(point(diagnostic, source, token(source, function), label))
+}
+
+/// What is computed instead of an estimate.
+fn exact(estimate: &str) -> &'static str {
+    match estimate {
+        "approx_distinct" => "count(distinct x)",
+        "approx_median" => "median(x)",
+        _ => "percentile_cont(0.5) within group (order by x)",
+    }
+}
+
+/// The arguments of a function of ordered rows, as examples have them.
+fn arguments(function: &str) -> &'static str {
+    match function {
+        "string_agg" => "x, ','",
+        "nth_value" => "x, 2",
+        _ => "x",
+    }
 }
 
 fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {

@@ -109,6 +109,90 @@ fn what_changes_from_run_to_run_is_refused() {
 }
 
 #[test]
+fn what_the_rows_do_not_determine_is_refused_with_a_way_out() {
+    let check = |text: &str, at: &str, help: &str| {
+        let error = orders().sql_error(text);
+        assert_eq!(error.code, "sql::nondeterministic", "{text}");
+        assert_eq!(&text[error.spans[0].range.clone()], at, "{text}");
+        assert_eq!(error.help.as_deref(), Some(help), "{text}");
+    };
+    check(
+        "select user_id, array_agg(id) as l from data.orders group by user_id",
+        "array_agg",
+        "say which order is meant: `array_agg(x order by ..)`",
+    );
+    check(
+        "select string_agg(user_id, ',') as l from data.orders",
+        "string_agg",
+        "say which order is meant: `string_agg(x, ',' order by ..)`",
+    );
+    check(
+        "select * from (select LAST_VALUE(id) as l from data.orders) as t",
+        "LAST_VALUE",
+        "say which order is meant: `last_value(x order by ..)`",
+    );
+    check(
+        "select id from data.orders where id > (select any_value(id) from data.orders)",
+        "any_value",
+        "say which value is meant: `min(x)`, or `first_value(x order by ..)`",
+    );
+    check(
+        "select nth_value(id, 2) over (partition by user_id) as n from data.orders",
+        "nth_value",
+        "say which order is meant: `nth_value(x, 2) over (order by ..)`",
+    );
+    check(
+        "select approx_distinct(id) as n from data.orders",
+        "approx_distinct",
+        "use the exact `count(distinct x)`",
+    );
+    check(
+        "select approx_percentile_cont(0.9) within group (order by amount) as p from data.orders",
+        "approx_percentile_cont",
+        "use the exact `percentile_cont(0.5) within group (order by x)`",
+    );
+    let ordered = "select first_value(id) over (partition by user_id order by id desc) as f,
+        last_value(id) over w as l, row_number() over w as n
+        from data.orders window w as (order by id)";
+    assert_eq!(
+        orders().sql(ordered).unwrap().rows(),
+        ["2|1|1", "2|2|2", "3|3|3"]
+    );
+}
+
+/// All names are as long: what is aggregated decides.
+#[test]
+fn ties_of_an_aggregates_order_are_broken() {
+    for order in ["3,c\n1,a\n2,b\n,d\n", "1,a\n,d\n2,b\n3,c\n"] {
+        let bench = Bench::new().table("data:t", &format!("id,name\n{order}"));
+        let ran = bench
+            .sql(
+                "select array_agg(id order by length(name)) as l, first_value(id order by length(name)) as f,
+                 string_agg(name, '' order by length(name) desc) as s,
+                 array_agg(id order by id desc) filter (where id > 1) as d,
+                 array_agg(distinct id order by id) as u
+                 from data.t group by id is not null or id is null",
+            )
+            .unwrap();
+        assert_eq!(ran.columns()[1..3], ["f Int64", "s Utf8"]);
+        assert_eq!(
+            ran.rows(),
+            ["[1, 2, 3, null]|1|abcd|[3, 2]|[1, 2, 3, null]"]
+        );
+    }
+    let bench = orders();
+    let unnamed = bench
+        .sql("select array_agg(id order by user_id) from data.orders having count(*) > 1")
+        .unwrap();
+    assert!(
+        unnamed.columns()[0].starts_with("array_agg("),
+        "{:?}",
+        unnamed.columns()
+    );
+    assert_eq!(unnamed.rows(), ["[1, 2, 3]"]);
+}
+
+#[test]
 fn mistakes_are_pointed_at() {
     let check = |text: &str, code: &str, at: &str| {
         let error = orders().sql_error(text);
@@ -182,6 +266,64 @@ fn threads_and_memory_do_not_show_in_the_bytes() {
     let tight = bench.sql(text).unwrap();
     assert_eq!(roomy.table(), tight.table());
     assert!(roomy.bytes() == tight.bytes(), "same bytes");
+}
+
+/// Rows in another order, cut into as many partitions as there are threads.
+#[test]
+fn threads_do_not_show_in_any_query() {
+    let lines: Vec<String> = (0..10_000_u64)
+        .map(|i| {
+            let r = i.wrapping_mul(2_654_435_761) % 100_003;
+            let size = 10_f64.powi((r % 20) as i32 - 10);
+            format!("{i},{},{:e},n{}", r % 300, r as f64 * size, r % 17)
+        })
+        .collect();
+    let table = |lines: &[String]| format!("id,k,v,s\n{}\n", lines.join("\n"));
+    let turned: Vec<String> = lines.iter().rev().cloned().collect();
+    let mut benches =
+        [table(&lines), table(&turned)].map(|csv| Bench::new().table("data:big", &csv));
+    for query in [
+        "select k, sum(v) as a, avg(v) as b, stddev(v) as c, corr(v, id) as d, min(v) as e, count(distinct s) as f
+         from data.big group by k",
+        "select sum(v) as a, var_pop(v) as b, sum(distinct v) as c, regr_slope(v, id) as d from data.big",
+        "select a.s, sum(a.v * b.v) as v from data.big a join data.big b on a.k = b.k and a.id < b.id group by a.s",
+        "select distinct k, s from data.big union all select k, s from data.big where id < 1000",
+        "select k, v from data.big order by s limit 100",
+        "select id, sum(v) over (partition by k order by id) as v, row_number() over (order by v, id) as n from data.big",
+        "select k, array_agg(s order by v > 0) as l from data.big group by k",
+    ] {
+        let mut runs = Vec::new();
+        for bench in &mut benches {
+            for threads in [1, 2, 3, 8] {
+                bench.threads = threads;
+                runs.push(bench.sql(query).unwrap());
+            }
+        }
+        for run in &runs {
+            assert_eq!(run.table(), runs[0].table(), "{query}");
+            assert!(run.bytes() == runs[0].bytes(), "{query}");
+        }
+    }
+}
+
+/// What needs more memory in partitions than it has runs in one.
+#[test]
+fn threads_do_not_exhaust_memory() {
+    let mut csv = "k,v\n".to_owned();
+    for i in 0..60_000_u64 {
+        csv += &format!(
+            "{},{}\n",
+            i.wrapping_mul(2_654_435_761) % 100_003,
+            i as f64 * 0.1
+        );
+    }
+    let mut bench = Bench::new().table("data:big", &csv);
+    let query = "select k, sum(v) as s, stddev(v) as d from data.big group by k";
+    let roomy = bench.sql(query).unwrap();
+    bench.threads = 8;
+    bench.memory_bytes = 6 << 20;
+    let tight = bench.sql(query).unwrap();
+    assert_eq!(roomy.table(), tight.table());
 }
 
 #[test]
@@ -260,7 +402,7 @@ fn lists_order_rows_and_open_again() {
         .unwrap();
     assert_eq!(ran.rows(), ["[1.5]", "[2.0, 4.0]"]);
     let ran = bench
-        .sql("select unnest(l) as a from (select array_agg(amount) as l from data.orders) as t")
+        .sql("select unnest(l) as a from (select array_agg(amount order by id) as l from data.orders) as t")
         .unwrap();
     assert_eq!(ran.rows(), ["1.5", "2.0", "4.0"]);
 }

@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use mlbuild_digest::{Digest, Encoder, NotADigest};
 
-use crate::work::{Bound, Check, CheckRule, CommandLine, Gate, PinnedDigest, Work};
+use crate::work::{Bound, Check, CheckRule, CommandLine, Gate, PinnedDigest, RowOrder, Work};
 use crate::{Column, Command, Device, Evaluate, Ingest, Predict, Sql, Table, Train, Value};
 
 /// The identity of an action: actions with equal keys have interchangeable results.
@@ -303,12 +303,17 @@ fn describe_sql(
         file: _,
         params,
         key,
+        order,
     }: &Sql,
     d: &mut Description,
 ) {
     d.add("sql", canonical.clone());
     d.add_params(params);
     d.add_list("key", key);
+    match order {
+        RowOrder::Canonical => {}
+        RowOrder::Input => d.add("order", "input"),
+    }
 }
 
 fn describe_command(command: &Command, d: &mut Description) {
@@ -385,6 +390,7 @@ mod tests {
                 file: "data/one.sql".to_owned(),
                 params: BTreeMap::from([("gap".to_owned(), Value::Int(30))]),
                 key: vec!["id".to_owned()],
+                order: RowOrder::Canonical,
             }),
             inputs: vec![Input {
                 name: "data:raw".to_owned(),

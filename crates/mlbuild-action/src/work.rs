@@ -90,6 +90,18 @@ pub struct Sql {
     /// Key columns: checked unique and not null, and the row order where the query has no `order by`; if empty, all
     /// columns are.
     pub key: Vec<String>,
+    /// What decides the order of the rows.
+    pub order: RowOrder,
+}
+
+/// What decides the order of a query's rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RowOrder {
+    /// The query's `order by`, else the key, else all columns: a sort.
+    #[default]
+    Canonical,
+    /// The order of the one table that it reads: no sort. The query only picks, computes and filters.
+    Input,
 }
 
 /// One process. Inputs: those declared, each placed in a folder that the command line names.

@@ -2,7 +2,7 @@
 //!
 //! A top-level `order by` is kept, and every other column that it could have named breaks its ties, so `limit` above it
 //! is determined as well. Without one, rows are ordered by the key, else by all columns from the left. The added terms
-//! are ascending, nulls last.
+//! are ascending, nulls last. A query that only picks, computes and filters may keep its table's order instead.
 
 use std::sync::Arc;
 
@@ -34,6 +34,24 @@ pub(crate) fn canonical(plan: LogicalPlan, key: &[String]) -> Result<LogicalPlan
         input: Arc::new(plan),
         fetch: None,
     }))
+}
+
+/// What of an optimised plan does not pass the rows of one table on in their order; `None` if everything does.
+pub(crate) fn loses_input_order(plan: &LogicalPlan) -> Option<&'static str> {
+    match plan {
+        LogicalPlan::TableScan(_) => None,
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_) => loses_input_order(plan.inputs()[0]),
+        LogicalPlan::Join(_) => Some("a join"),
+        LogicalPlan::Aggregate(_) => Some("an aggregate"),
+        LogicalPlan::Distinct(_) => Some("a `distinct`"),
+        LogicalPlan::Sort(_) => Some("an `order by`"),
+        LogicalPlan::Union(_) => Some("a union"),
+        LogicalPlan::Window(_) => Some("a window function"),
+        _ => Some("more than one table to filter"),
+    }
 }
 
 /// Extends the sort that decides the order of `plan`'s rows; `None` if there is none.

@@ -9,7 +9,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
-use mlbuild_action::{Diagnostic, Failure, Output, Request, Sql, Table, Value};
+use mlbuild_action::{Diagnostic, Failure, Output, Request, RowOrder, Sql, Table, Value};
 
 use crate::session::{self, InputTable, Joins, TABLE_FILE};
 use crate::sql_error::{self, Source};
@@ -25,7 +25,11 @@ pub(crate) async fn build(request: &Request<'_>, sql: &Sql) -> Result<Output, Fa
     let (mut threads, mut joins) = (request.threads, Joins::Hash);
     let table = loop {
         let (context, plan) = prepare(request, sql, joins).await?;
-        let partitions = partition::count(&plan, threads);
+        let partitions = match sql.order {
+            RowOrder::Canonical => partition::count(&plan, threads),
+            // Nothing would put the rows back in order.
+            RowOrder::Input => 1,
+        };
         session::cut(&context, request, partitions);
         match write(request, &context, plan, &sql.key).await {
             Ok(table) => break table,
@@ -169,9 +173,15 @@ pub(crate) async fn plan(
         require_column(&plan, column)?;
     }
     // Types are checked here, so that what fails later is a matter of values.
-    let plan = order::canonical(plan, &sql.key).map_err(invalid)?;
+    let plan = match sql.order {
+        RowOrder::Canonical => order::canonical(plan, &sql.key).map_err(invalid)?,
+        RowOrder::Input => plan,
+    };
     let optimized = state.optimize(&plan).map_err(invalid)?;
-    Ok(Planned { plan, optimized })
+    match order::loses_input_order(&optimized).filter(|_| sql.order == RowOrder::Input) {
+        Some(what) => Err(sql_error::no_input_order(what, &source)),
+        None => Ok(Planned { plan, optimized }),
+    }
 }
 
 fn not_a_query(sql: &Sql) -> Failure {

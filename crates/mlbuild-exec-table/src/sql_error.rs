@@ -93,6 +93,16 @@ fn arguments(function: &str) -> &'static str {
     }
 }
 
+/// A query that is declared to keep its table's order and cannot.
+pub(crate) fn no_input_order(what: &str, source: &Source<'_>) -> Failure {
+    let message = format!("the query cannot keep the order of its input: it has {what}");
+    let help = "only picking, computing and filtering columns of one table keeps its order; without `order = \"input\"` \
+                rows are sorted by the key, else by all columns";
+    let diagnostic = Diagnostic::error("sql::no-input-order", message).help(help);
+    let text = &source.sql.text;
+    Failure::Invalid(diagnostic.at(&source.sql.file, 0..text.len().min(1), "this query"))
+}
+
 fn diagnose(error: &DataFusionError, source: &Source<'_>) -> Diagnostic {
     let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
     let span = span.and_then(|span| range(&source.sql.text, span));

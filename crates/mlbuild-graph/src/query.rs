@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mlbuild_action::{Diagnostic, Sql, Value};
+use mlbuild_action::{Diagnostic, RowOrder, Sql, Value};
 use mlbuild_manifest::{Declaration, Kind, Label, Spanned, SqlDefinition, SqlText, list, nearest};
 use mlbuild_sql::{Query, TableRef};
 
@@ -26,6 +26,7 @@ impl Resolver<'_> {
     ) -> (Option<ResolvedQuery>, Vec<Option<ResolvedQuery>>) {
         let none = BTreeMap::new();
         let params = definition.map_or(&none, |definition| &definition.params);
+        let order = definition.map_or(RowOrder::Canonical, |definition| definition.order);
         let texts = definition.iter().map(|definition| &definition.sql);
         let queries: Vec<_> = texts
             .chain(checks.iter().copied())
@@ -44,7 +45,7 @@ impl Resolver<'_> {
             .enumerate()
             .map(|(i, (sql, query))| {
                 let main = definition.is_some() && i == 0;
-                self.resolve_query(target, sql, query?, params, main)
+                self.resolve_query(target, sql, query?, params, order, main)
             })
             .collect();
         let main = definition.and_then(|_| resolved.remove(0));
@@ -69,6 +70,7 @@ impl Resolver<'_> {
         sql: &SqlText,
         query: Query,
         params: &BTreeMap<String, Spanned<Value>>,
+        order: RowOrder,
         main: bool,
     ) -> Option<ResolvedQuery> {
         let tables: Vec<_> = query
@@ -111,6 +113,7 @@ impl Resolver<'_> {
                 file: sql.file.clone(),
                 params: used,
                 key,
+                order: if main { order } else { RowOrder::Canonical },
             },
             tables,
         })

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, Range};
 use std::time::Duration;
 
-use mlbuild_action::{CheckRule, CommandLine, Format, Metric, PinnedDigest, SourceSpan, Value};
+use mlbuild_action::{
+    CheckRule, CommandLine, Format, Metric, PinnedDigest, RowOrder, SourceSpan, Value,
+};
 
 use crate::{Kind, Label, ProjectPath};
 
@@ -240,6 +242,8 @@ pub struct SqlDefinition {
     pub sql: SqlText,
     /// Values for its parameters; the ranges are those of the parameters' names.
     pub params: BTreeMap<String, Spanned<Value>>,
+    /// What decides the order of the rows.
+    pub order: RowOrder,
 }
 
 /// Rule `command`.

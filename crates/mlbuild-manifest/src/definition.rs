@@ -6,7 +6,7 @@ mod report;
 
 use std::collections::BTreeMap;
 
-use mlbuild_action::Format;
+use mlbuild_action::{Format, RowOrder};
 
 use crate::reader::{Reader, Section};
 use crate::{
@@ -198,7 +198,22 @@ fn sql<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<SqlDefini
             }
         }
     }
-    Some(SqlDefinition { sql, params })
+    let order = match reader.string(section, "order") {
+        None => RowOrder::Canonical,
+        Some(text) if text.value == "input" => RowOrder::Input,
+        Some(text) => {
+            reader.error(
+                "manifest::bad-value",
+                format!("`{}` is no order of rows", text.value),
+                text.range,
+                "unknown",
+                "`input` keeps the order of the table that the query reads; to sort, write `order by` in the query"
+                    .to_owned(),
+            );
+            return None;
+        }
+    };
+    Some(SqlDefinition { sql, params, order })
 }
 
 /// A label that must be there.

@@ -37,7 +37,7 @@ pub(crate) const PLANNED: &[&str] = &["python", "url"];
 pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
     let own: &[&str] = match rule {
         Rule::Path => &["path"],
-        Rule::Sql => &["params", "sql"],
+        Rule::Sql => &["order", "params", "sql"],
         Rule::Command => &[
             "command", "digest", "env", "inputs", "out", "srcs", "timeout",
         ],

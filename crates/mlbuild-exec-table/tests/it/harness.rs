@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use mlbuild_action::{
-    Cancel, Diagnostic, Executor, Failure, Format, Ingest, InputFolder, Output, Request, Sql,
-    Table, Value, Work,
+    Cancel, Diagnostic, Executor, Failure, Format, Ingest, InputFolder, Output, Request, RowOrder,
+    Sql, Table, Value, Work,
 };
 use mlbuild_exec_table::TableExecutor;
 use tempfile::TempDir;
@@ -161,6 +161,7 @@ impl Bench {
 
 pub(crate) fn sql(text: &str) -> Sql {
     Sql {
+        order: RowOrder::Canonical,
         canonical: text.to_owned(),
         text: text.to_owned(),
         file: "data/q.sql".to_owned(),

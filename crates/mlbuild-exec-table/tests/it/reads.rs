@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use mlbuild_action::{
-    Action, Analysis, Executor, Failure, Input, InputContent, Schema, Sql, Table, Work,
+    Action, Analysis, Executor, Failure, Input, InputContent, RowOrder, Schema, Sql, Table, Work,
 };
 use mlbuild_exec_table::TableExecutor;
 
@@ -235,6 +235,7 @@ fn equal_keys_give_equal_tables_whatever_else_differs() {
             file: "data/q.sql".to_owned(),
             params: BTreeMap::new(),
             key: Vec::new(),
+            order: RowOrder::Canonical,
         });
         let tables = BTreeMap::from([
             ("data:a", Columns::random(&["id", "x", "y", "s"], &mut dice)),
@@ -283,6 +284,7 @@ fn an_analysis_is_the_same_every_time() {
             file: "data/q.sql".to_owned(),
             params: BTreeMap::new(),
             key: Vec::new(),
+            order: RowOrder::Canonical,
         });
         let tables = BTreeMap::from([
             ("data:a", Columns::random(&["id", "x", "y", "s"], &mut dice)),

@@ -1,6 +1,6 @@
 //! Queries: what they yield, in which order, and which are refused.
 
-use mlbuild_action::{Failure, Sql, Value, Work};
+use mlbuild_action::{Failure, RowOrder, Sql, Value, Work};
 
 use crate::harness::{Bench, diagnostic, sql, with_params};
 
@@ -405,4 +405,48 @@ fn lists_order_rows_and_open_again() {
         .sql("select unnest(l) as a from (select array_agg(amount order by id) as l from data.orders) as t")
         .unwrap();
     assert_eq!(ran.rows(), ["1.5", "2.0", "4.0"]);
+}
+
+#[test]
+fn the_order_of_the_input_is_kept_where_it_can_be() {
+    let bench = Bench::new().table("data:t", "id,x\n3,1\n1,2\n2,3\n");
+    let keep = |text: &str| {
+        Work::Sql(Sql {
+            order: RowOrder::Input,
+            ..sql(text)
+        })
+    };
+    let ran = bench
+        .run(&keep("select id, x * 2 as y from data.t where x <> 2"))
+        .unwrap();
+    assert_eq!(ran.rows(), ["3|2", "2|6"]);
+    let sorted = bench.run(&Work::Sql(sql(
+        "select id, x * 2 as y from data.t where x <> 2",
+    )));
+    assert_eq!(sorted.unwrap().rows(), ["2|6", "3|2"]);
+    for (text, what) in [
+        (
+            "select id, count(*) as n from data.t group by id",
+            "an aggregate",
+        ),
+        (
+            "select a.id from data.t a join data.t b on a.id = b.x",
+            "a join",
+        ),
+        (
+            "select id from data.t union all select x from data.t",
+            "a union",
+        ),
+        (
+            "select id, row_number() over (order by x) as n from data.t",
+            "a window function",
+        ),
+        ("select id from data.t order by x", "an `order by`"),
+    ] {
+        let Err(Failure::Invalid(diagnostic)) = bench.run(&keep(text)) else {
+            panic!("{text} cannot keep its order")
+        };
+        let expected = format!("the query cannot keep the order of its input: it has {what}");
+        assert_eq!(diagnostic.message, expected);
+    }
 }

@@ -595,6 +595,7 @@ impl<'a> Build<'a, '_, '_> {
             faults,
             saved,
             cancel,
+            executors,
             ..
         } = self;
         let targets = needed
@@ -607,6 +608,7 @@ impl<'a> Build<'a, '_, '_> {
             saved,
             cancelled: cancel.is_cancelled(),
             looks,
+            processes: executors.processes(),
         }
     }
 }

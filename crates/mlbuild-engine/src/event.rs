@@ -131,6 +131,8 @@ pub struct Summary {
     pub cancelled: bool,
     /// How often source files were looked at; a null build digests none.
     pub looks: mlbuild_cache::Looks,
+    /// How many processes the executors started; a null build starts none.
+    pub processes: u64,
 }
 
 impl Summary {

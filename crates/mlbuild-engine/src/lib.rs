@@ -12,6 +12,7 @@
 //! Absent here: DataFusion, processes, models, printing, the clock. [`Executors`] are handed in.
 
 mod build;
+mod code;
 mod event;
 mod job;
 mod logs;

@@ -4,6 +4,7 @@
 //! stat index; tables and trees are known by what the action cache says of them. Nothing is executed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use mlbuild_action::{
     Action, ActionKey, Artifact, Description, Diagnostic, Failure, Input, InputContent, Tree,
@@ -15,7 +16,7 @@ use mlbuild_manifest::Label;
 
 use crate::project::{Executors, Project};
 use crate::reason::{Change, FileChange};
-use crate::source;
+use crate::{code, source};
 
 /// A stage whose inputs are final.
 pub(crate) struct Resolved {
@@ -77,6 +78,19 @@ impl<'a> Sources<'a> {
         let tree = Tree::new(entries);
         self.trees.insert(files.patterns.clone(), tree.clone());
         Ok(tree)
+    }
+
+    /// What is in one file; `None` if there is no such regular file.
+    pub(crate) fn file(&mut self, path: &str) -> io::Result<Option<FileDigest>> {
+        match self.index.digest_file(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if source::is_absent(&e) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub(crate) fn project(&self) -> &'a Project {
+        self.project
     }
 
     /// Looks at the files of `tree` again; names one that is not what it was.
@@ -170,10 +184,13 @@ pub(crate) fn resolve(
         });
         materials.insert(input.name.clone(), material);
     }
-    let toolchain = context.executors.of(&stage.work).toolchain(&stage.work)?;
+    let executor = context.executors.of(&stage.work);
+    let code = code::add(executor, &stage.work, &mut inputs, &mut materials, sources)?;
+    let toolchain = executor.toolchain(&stage.work)?;
     let action = Action {
         work: stage.work.clone(),
         inputs,
+        code,
         toolchain,
     };
     let description = action.describe();
@@ -192,6 +209,7 @@ pub(crate) fn stage_name(work: &Work) -> String {
         Work::Ingest(_) => "ingest".to_owned(),
         Work::Sql(_) => "sql".to_owned(),
         Work::Command(_) => "command".to_owned(),
+        Work::Python(_) => "python".to_owned(),
         Work::Train(train) => format!("train {}", train.architecture),
         Work::Predict(_) => "predict".to_owned(),
         Work::Evaluate(_) => "evaluate".to_owned(),

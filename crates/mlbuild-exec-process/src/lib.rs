@@ -1,4 +1,4 @@
-//! Runs declared commands as isolated processes.
+//! Runs declared commands, and functions of the project, as isolated processes.
 //!
 //! A command gets private copies of what it declared and nothing else: a cleared environment, a home and a folder for
 //! temporary files of its own, no terminal. So an input that was not declared is missing at once, rather than stale
@@ -19,8 +19,10 @@ mod log;
 mod output;
 mod placeholder;
 mod process;
+mod python;
 mod sandbox;
 mod stage;
+mod undeclared;
 
 pub use executor::{ProcessExecutor, ProcessSettings};
 pub use sandbox::{SandboxStatus, sandbox_status};

@@ -220,9 +220,11 @@ fn project<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Project {
         );
     }
     let description = reader.string(&section, "description");
+    let python = reader.name(&section, "python");
     Project {
         name: name.map(|name| name.value).unwrap_or_default(),
         description: description.map(|text| text.value),
+        python: python.map(|python| python.value),
     }
 }
 
@@ -476,6 +478,7 @@ fn table_keys(reader: &mut Reader<'_>, section: &Section<'_>, definition: &Defin
     let files = match definition {
         Definition::Path(path) => path.ingestion.format == mlbuild_action::Format::Files,
         Definition::Command(command) => command.ingestion.is_none(),
+        Definition::Python(python) => python.ingestion.is_none(),
         _ => false,
     };
     for &key in keys::TABLE {
@@ -484,7 +487,11 @@ fn table_keys(reader: &mut Reader<'_>, section: &Section<'_>, definition: &Defin
                 "`{key}` needs a table, and {} keeps its files as they are",
                 section.name
             );
-            let help = "add `format` to read the files as a table".to_owned();
+            let help = match definition {
+                Definition::Python(_) => "leave `format` away to make a table",
+                _ => "add `format` to read the files as a table",
+            };
+            let help = help.to_owned();
             reader.error(
                 "manifest::not-a-table",
                 message,

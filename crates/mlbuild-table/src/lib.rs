@@ -11,6 +11,7 @@
 
 mod column_digest;
 mod error;
+mod project;
 mod reader;
 mod types;
 mod writer;
@@ -19,6 +20,7 @@ mod writer;
 mod tests;
 
 pub use error::TableError;
+pub use project::project;
 pub use reader::TableReader;
 pub use types::{canonical_schema, canonical_type, type_name};
 pub use writer::TableWriter;

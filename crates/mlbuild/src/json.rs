@@ -148,6 +148,7 @@ pub(crate) fn summary(summary: &Summary, run: Option<&str>, took: Duration) -> V
         "duration_ms": millis(took),
         "cancelled": summary.cancelled,
         "sources": { "stats": summary.looks.stats, "digested": summary.looks.digested },
+        "processes": summary.processes,
         "run": run.and_then(|run| run.parse::<i64>().ok()),
     })
 }

@@ -16,6 +16,8 @@ use crate::terminal::Terminal;
 pub(crate) struct Loaded {
     pub(crate) project: Project,
     pub(crate) sources: Vec<SourceText>,
+    /// The Python interpreter that the manifest asks for.
+    pub(crate) python: Option<String>,
 }
 
 /// Loads the project around `directory` (or the current folder), showing warnings as it goes.
@@ -37,7 +39,11 @@ pub(crate) fn load(
     }
     terminal.diagnostics(&diagnostics, &sources);
     let project = Project::open(&root, graph, crate::env::now())?;
-    Ok(Loaded { project, sources })
+    Ok(Loaded {
+        project,
+        sources,
+        python: manifest.project.python,
+    })
 }
 
 /// The folder of the nearest `mlbuild.toml`, from `directory` upwards.
@@ -125,7 +131,8 @@ pub(crate) fn select(
     let graph: &Graph = &loaded.project.graph;
     let stale = || {
         let all: Vec<Label> = graph.targets().map(|target| target.label.clone()).collect();
-        let planned = mlbuild_engine::plan(&loaded.project, &all, &crate::wiring::executors());
+        let planned =
+            mlbuild_engine::plan(&loaded.project, &all, &crate::wiring::executors(loaded));
         let stale = planned
             .into_iter()
             .filter(|planned| planned.verdict != mlbuild_engine::Verdict::UpToDate);

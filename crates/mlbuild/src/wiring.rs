@@ -7,6 +7,7 @@ use mlbuild_exec_table::TableExecutor;
 use mlbuild_report::ReportExecutor;
 
 use crate::env;
+use crate::load::Loaded;
 
 /// Variables that a download behind a company's proxy or mirror needs; only commands with a pinned
 /// digest, whose result cannot depend on them, see them.
@@ -34,10 +35,10 @@ const NETWORK_VARIABLES: [&str; 20] = [
 ];
 
 /// The executors of this machine. Cheap: none starts anything before it is used.
-pub(crate) fn executors() -> Executors {
+pub(crate) fn executors(loaded: &Loaded) -> Executors {
     Executors {
         table: Box::new(TableExecutor::new()),
-        process: Box::new(ProcessExecutor::new(process_settings())),
+        process: Box::new(ProcessExecutor::new(process_settings(loaded))),
         model: Box::new(ModelExecutor::new(worker_settings())),
         report: Box::new(ReportExecutor::new()),
     }
@@ -51,13 +52,15 @@ pub(crate) fn arguments() -> Vec<String> {
         .collect()
 }
 
-fn process_settings() -> ProcessSettings {
+fn process_settings(loaded: &Loaded) -> ProcessSettings {
     let network = NETWORK_VARIABLES
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), env::var(name)?.into())));
     ProcessSettings {
         path: env::var("PATH").unwrap_or_default().into(),
         network: network.collect(),
+        root: loaded.project.root.clone(),
+        python: loaded.python.clone(),
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn run(
         json::print(&json::started(&wanted));
     }
     let mut recorder = Recorder::new(lineage.as_mut(), run, env::now_micros);
-    let executors = wiring::executors();
+    let executors = wiring::executors(&loaded);
     let summary = mlbuild_engine::build(
         project,
         &wanted,

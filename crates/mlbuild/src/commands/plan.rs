@@ -17,7 +17,7 @@ pub(crate) fn run(
 ) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
     let wanted = select(&loaded, &selection.targets)?;
-    let planned = mlbuild_engine::plan(&loaded.project, &wanted, &wiring::executors());
+    let planned = mlbuild_engine::plan(&loaded.project, &wanted, &wiring::executors(&loaded));
     let mut broken = Vec::new();
     for target in &planned {
         if global.json {

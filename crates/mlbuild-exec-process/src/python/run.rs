@@ -1,0 +1,303 @@
+//! Calls a function: lays out its code and inputs, runs `run.py`, and says what came of it in the function's terms.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitStatus};
+
+use mlbuild_action::{Diagnostic, Failure, InputFolder, Output, Progress, Python, Request, Value};
+
+use super::wire::{Call, CallInput, Environment, Outcome, Refused};
+use crate::ProcessSettings;
+use crate::executor::io_failure;
+use crate::log::Log;
+use crate::output;
+use crate::process::{Ending, Limits};
+use crate::sandbox::{Network, Sandbox};
+use crate::stage;
+
+const SCRIPT: &str = include_str!("run.py");
+
+/// Where the input's table is, in its folder.
+const TABLE: &str = mlbuild_table::FILE_NAME;
+
+/// Calls the function of `python`.
+pub(crate) fn run(
+    request: &Request<'_>,
+    python: &Python,
+    environment: &Environment,
+    settings: &ProcessSettings,
+) -> Result<Output, Failure> {
+    let stage = Stage::new(request, python)?;
+    let sandbox = Sandbox::new(&[request.output, request.scratch], Network::Refused);
+    let emit = |line| (request.progress)(Progress::Log { line });
+    let mut log = Log::new(&emit);
+    let limits = Limits {
+        timeout: python.timeout,
+        cancel: request.cancel,
+    };
+    let process = command(python, environment, &stage);
+    let ending = crate::process::run(process, sandbox, &stage.home, &limits, &mut log)
+        .map_err(|error| super::not_started(Path::new(&environment.executable), &error))?;
+    let tail = log.finish();
+    let name = format!("{}:{}", python.module, python.function);
+    let failure = match ending {
+        Ending::Cancelled => return Err(Failure::Cancelled),
+        Ending::TimedOut => timed_out(&name, python, tail),
+        Ending::Exited(status) => match stage.outcome() {
+            Some(Outcome::Done) if status.success() => {
+                return check_output(request, python, &name).map(|()| Output::default());
+            }
+            Some(Outcome::Done) | None => ended(&name, status, tail),
+            Some(outcome) => failed(&name, outcome, settings, &stage),
+        },
+    };
+    Err(failure)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "starting processes is what this crate is for"
+)]
+fn command(python: &Python, environment: &Environment, stage: &Stage) -> process::Command {
+    let mut process = process::Command::new(&environment.executable);
+    process
+        // No packages of the user's own, no `__pycache__`, and lines as they are printed.
+        .args(["-s", "-B", "-u"])
+        .args([&stage.script, &stage.request])
+        .current_dir(&stage.work)
+        .env_clear()
+        .env("LANG", "C.UTF-8")
+        .env("TZ", "UTC")
+        .env("PYTHONHASHSEED", "0")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(&python.env)
+        .env("HOME", &stage.home)
+        .env("TMPDIR", &stage.tmp);
+    process
+}
+
+/// What was laid out for a call.
+struct Stage {
+    /// The project as the function sees it: its code, and the files that it declares.
+    work: PathBuf,
+    home: PathBuf,
+    tmp: PathBuf,
+    script: PathBuf,
+    request: PathBuf,
+    result: PathBuf,
+}
+
+impl Stage {
+    fn new(request: &Request<'_>, python: &Python) -> Result<Self, Failure> {
+        let io = |error: io::Error| io_failure("cannot lay out the function's folders", &error);
+        let [work, home, tmp, inputs, call] =
+            ["work", "home", "tmp", "inputs", "call"].map(|name| request.scratch.join(name));
+        for folder in [&work, &home, &tmp, &inputs, &call] {
+            fs::create_dir(folder).map_err(io)?;
+        }
+        let stage = Self {
+            work,
+            home,
+            tmp,
+            script: call.join("run.py"),
+            request: call.join("request.json"),
+            result: call.join("result.json"),
+        };
+        let mut given = BTreeMap::new();
+        for (name, input) in request.inputs {
+            if name == "code" || name == "src" {
+                stage::copy(&input.path, &stage.work).map_err(io)?;
+                continue;
+            }
+            let folder = name
+                .split(':')
+                .fold(inputs.clone(), |folder, part| folder.join(part));
+            given.insert(
+                &**name,
+                lay_out(name, input, python.columns.get(name), &folder)?,
+            );
+        }
+        let params = python.params.iter();
+        let call = Call {
+            module: &python.module,
+            function: &python.function,
+            inputs: given,
+            out: stage::text(request.output).map_err(io)?,
+            params: params
+                .map(|(name, value)| (name.clone(), json(value)))
+                .collect(),
+            table: python.table,
+            result: stage::text(&stage.result).map_err(io)?,
+        };
+        let call = serde_json::to_vec(&call).expect("texts and numbers are JSON");
+        fs::write(&stage.request, call).map_err(io)?;
+        fs::write(&stage.script, SCRIPT).map_err(io)?;
+        Ok(stage)
+    }
+
+    /// What the function's process wrote down; `None` if it did not get so far.
+    fn outcome(&self) -> Option<Outcome> {
+        serde_json::from_slice(&fs::read(&self.result).ok()?).ok()
+    }
+}
+
+/// Places an input in a folder of its own: a copy, of a table only the columns that are declared.
+fn lay_out(
+    name: &str,
+    input: &InputFolder,
+    columns: Option<&Vec<String>>,
+    folder: &Path,
+) -> Result<CallInput, Failure> {
+    let io = |error: io::Error| io_failure("cannot lay out the function's inputs", &error);
+    let Some(table) = &input.table else {
+        stage::copy(&input.path, folder).map_err(io)?;
+        return Ok(CallInput {
+            path: stage::text(folder).map_err(io)?,
+            columns: None,
+            rows: None,
+        });
+    };
+    let file = folder.join(TABLE);
+    let columns = match columns {
+        None => {
+            stage::copy(&input.path, folder).map_err(io)?;
+            table
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect()
+        }
+        Some(columns) => {
+            fs::create_dir_all(folder).map_err(io)?;
+            let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+            mlbuild_table::project(&input.path.join(TABLE), &file, &names).map_err(|error| {
+                match Failure::from(error) {
+                    Failure::Invalid(diagnostic) => Failure::Invalid(
+                        diagnostic.help(format!("`columns` names it for `{name}`")),
+                    ),
+                    other => other,
+                }
+            })?;
+            columns.clone()
+        }
+    };
+    Ok(CallInput {
+        path: stage::text(&file).map_err(io)?,
+        columns: Some(columns),
+        rows: Some(table.rows),
+    })
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Int(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::Bool(value) => (*value).into(),
+        Value::Text(value) => value.as_str().into(),
+    }
+}
+
+/// Holds what the function left in its output folder against what it is to make.
+fn check_output(request: &Request<'_>, python: &Python, name: &str) -> Result<(), Failure> {
+    let io = |error| io_failure("cannot read what the function wrote", &error);
+    let written = stage::files(request.output).map_err(io)?;
+    for file in &written {
+        output::check_regular(request.output, file).map_err(io)??;
+    }
+    let failed = |code, message: String, help: &str| {
+        Err(Failure::Failed(Diagnostic::error(code, message).help(help)))
+    };
+    if written.is_empty() {
+        let (message, help) = match python.table {
+            true => (
+                "returned nothing and wrote nothing",
+                "return a table, or write Parquet files to `out`",
+            ),
+            false => (
+                "wrote nothing to `out`",
+                "write its files to the folder `out`, its second argument",
+            ),
+        };
+        return failed("python::no-output", format!("`{name}` {message}"), help);
+    }
+    let other = written
+        .iter()
+        .find(|file| file.extension().is_none_or(|end| end != "parquet"));
+    match other.filter(|_| python.table) {
+        None => Ok(()),
+        Some(other) => failed(
+            "python::not-a-table",
+            format!("`{name}` makes a table, and wrote `{}`", other.display()),
+            "write Parquet files (`.parquet`), return a table, or keep the files: `format = \"files\"`",
+        ),
+    }
+}
+
+fn failed(name: &str, outcome: Outcome, settings: &ProcessSettings, stage: &Stage) -> Failure {
+    let refused = |code, Refused { message, help }: Refused| {
+        let diagnostic = Diagnostic::error(code, message);
+        Failure::Failed(match help {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
+        })
+    };
+    match outcome {
+        Outcome::Done => unreachable!("a call that is done has not failed"),
+        Outcome::NoFunction(what) => refused("python::no-function", what),
+        Outcome::Arguments(what) => refused("python::arguments", what),
+        Outcome::Returned(Refused { message, help }) => {
+            let message = format!("`{name}` {message}");
+            refused("python::returned", Refused { message, help })
+        }
+        Outcome::Exited { message, frames } => {
+            let message = format!("`{name}` {message} instead of returning");
+            Failure::Failed(Diagnostic::error("python::exited", message).detail(frames))
+        }
+        Outcome::Raised {
+            message,
+            frames,
+            file,
+            module,
+        } => {
+            let message = message.replace(&format!("{}/", stage.work.display()), "");
+            let mut diagnostic =
+                Diagnostic::error("python::raised", format!("`{name}` raised {message}"));
+            let file =
+                file.or_else(|| module.map(|module| format!("{}.py", module.replace('.', "/"))));
+            let file =
+                file.and_then(|file| crate::undeclared::file(&file, &stage.work, &settings.root));
+            if let Some(file) = file {
+                diagnostic = diagnostic.help(crate::undeclared::help(&file));
+            }
+            Failure::Failed(diagnostic.detail(frames))
+        }
+    }
+}
+
+/// The process ended before the function returned.
+fn ended(name: &str, status: ExitStatus, tail: Vec<String>) -> Failure {
+    let (code, how) = match (status.code(), status.signal()) {
+        (_, Some(signal)) => ("python::killed", format!("was killed by signal {signal}")),
+        (code, None) => (
+            "python::exited",
+            format!(
+                "ended its process with status {} instead of returning",
+                code.unwrap_or_default()
+            ),
+        ),
+    };
+    Failure::Failed(Diagnostic::error(code, format!("`{name}` {how}")).detail(tail))
+}
+
+fn timed_out(name: &str, python: &Python, tail: Vec<String>) -> Failure {
+    let seconds = python.timeout.unwrap_or_default().as_secs_f64();
+    let message = format!("`{name}` did not return within its timeout of {seconds} s");
+    Failure::Failed(
+        Diagnostic::error("python::timeout", message)
+            .help("raise `timeout` if it needs longer; it and all it had started were killed")
+            .detail(tail),
+    )
+}

@@ -530,3 +530,82 @@ fn code_that_changes_while_it_runs_is_not_published() {
     project.build(&[]);
     assert_eq!(project.read("out/model/job/x"), "new");
 }
+
+/// Whether processes can be kept from reading here: an old kernel cannot, and says so in `doctor`.
+fn confines(project: &Project) -> bool {
+    let doctor = project.run(&["doctor"]).stdout;
+    !doctor.contains("has no Landlock")
+}
+
+#[test]
+fn neither_the_project_nor_the_home_is_read_without_saying_so() {
+    let project = job("(out / 'n').write_text(open(params['path']).read())");
+    if !confines(&project) {
+        return;
+    }
+    project.write("words.txt", "one");
+    project.write("../secret", "in the home");
+    let manifest = project.read("mlbuild.toml");
+    let root = project.root().display().to_string();
+    let home = project.root().parent().unwrap().join("secret");
+    let cases = [
+        (format!("{root}/words.txt"), "srcs = [\\\"words.txt\\\"]"),
+        (
+            home.display().to_string(),
+            "neither the project nor your home",
+        ),
+    ];
+    for (path, help) in &cases {
+        let params = format!("params = {{ path = \"{path}\" }}\ntimeout");
+        project.write("mlbuild.toml", manifest.replace("timeout", &params));
+        let built = project.try_build(&[]);
+        assert_eq!(built.ran.exit, Some(1), "{path}");
+        let diagnostic = built.diagnostic("model:job").to_string();
+        assert!(diagnostic.contains("PermissionError"), "{diagnostic}");
+        assert!(diagnostic.contains(help), "{diagnostic}");
+    }
+
+    // Loosened, it is read; a build says so once; and the keys are the same.
+    let strict = project.read("mlbuild.toml");
+    project.write(
+        "mlbuild.toml",
+        strict.replace("[project]", "[project]\nsandbox = \"warn\""),
+    );
+    let built = project.build(&[]);
+    let troubles = built
+        .events
+        .iter()
+        .filter(|event| event["event"] == "trouble");
+    assert_eq!(troubles.count(), 1);
+    project.write(
+        "mlbuild.toml",
+        strict.replace("[project]", "[project]\nsandbox = \"off\""),
+    );
+    let built = project.build(&[]);
+    built.built(&[]).restored(&[]);
+    assert!(built.events.iter().all(|event| event["event"] != "trouble"));
+}
+
+#[test]
+fn a_command_that_misses_a_file_is_told_which_line_to_add() {
+    let project =
+        Project::new("[model.count]\ncommand = \"wc -w < words.txt > {out}\"\nout = \"n\"\n");
+    project.write("words.txt", "one two");
+    let built = project.try_build(&[]);
+    assert_eq!(built.ran.exit, Some(1));
+    let diagnostic = built.diagnostic("model:count").to_string();
+    assert!(
+        diagnostic.contains("srcs = [\\\"words.txt\\\"]"),
+        "{diagnostic}"
+    );
+    if confines(&project) {
+        let absolute = format!("{}/words.txt", project.root().display());
+        project.replace("mlbuild.toml", "words.txt", &absolute);
+        let built = project.try_build(&[]);
+        let diagnostic = built.diagnostic("model:count").to_string();
+        assert!(
+            diagnostic.contains("srcs = [\\\"words.txt\\\"]"),
+            "{diagnostic}"
+        );
+    }
+}

@@ -19,8 +19,9 @@ use crate::log::Log;
 use crate::placeholder::{self, Unknown};
 use crate::process::{Ending, Limits};
 use crate::python::Interpreter;
-use crate::sandbox::{Network, Sandbox};
+use crate::sandbox::{Network, SandboxMode};
 use crate::stage::Stage;
+use crate::tools;
 
 /// What the caller's environment lends to commands. Provenance, not identity: none of it enters a key.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,10 @@ pub struct ProcessSettings {
     pub network: BTreeMap<String, OsString>,
     /// The project's folder, absolute: where its interpreter is looked for, and its files when a process missed one.
     pub root: PathBuf,
+    /// The user's home, which is nobody's input.
+    pub home: Option<PathBuf>,
+    /// What is to be enforced.
+    pub sandbox: SandboxMode,
     /// The Python interpreter that the project asks for: a path relative to it, or a name to be found on `path`.
     pub python: Option<String>,
 }
@@ -132,7 +137,8 @@ impl ProcessExecutor {
         } else {
             Network::Refused
         };
-        let sandbox = Sandbox::new(&[request.output, request.scratch], network);
+        let own = [request.output, request.scratch];
+        let sandbox = tools::sandbox(&self.settings, &own, &self.more(command, program), network);
         let emit = |line| (request.progress)(Progress::Log { line });
         let mut log = Log::new(&emit);
         let limits = Limits {
@@ -154,6 +160,14 @@ impl ProcessExecutor {
             Ending::TimedOut => Err(timed_out(command, tail)),
             Ending::Cancelled => Err(Failure::Cancelled),
         }
+    }
+
+    /// What a command reads of the machine beside what every process does: its program, and certificates and the like
+    /// that its network settings name.
+    fn more(&self, command: &Command, program: &Path) -> Vec<PathBuf> {
+        let settings = self.settings.network.values().map(PathBuf::from);
+        let settings = settings.filter(|path| command.digest.is_some() && path.is_absolute());
+        settings.chain([program.to_owned()]).collect()
     }
 
     #[expect(
@@ -329,7 +343,9 @@ fn reason(command: &Command, status: process::ExitStatus, tail: &[String]) -> Op
         return Some(help.to_owned());
     }
     said(&["Permission denied", "PermissionError", "EACCES", "Operation not permitted"]).then(|| {
-        "a command may write only to `{out}`, its working folder and `$TMPDIR`; declare what else it makes as an output"
+        "a command sees what it declares and the machine's tools, neither the project nor your home, and writes only to \
+         `{out}`, its working folder and `$TMPDIR`; declare what else it needs (`srcs`, `inputs`), or loosen \
+         `sandbox` under `[project]`"
             .to_owned()
     })
 }

@@ -56,6 +56,34 @@ pub struct Project {
     pub description: Option<String>,
     /// The Python interpreter for its functions: a path relative to the project, or a name to be found on the `PATH`.
     pub python: Option<String>,
+    /// What processes may read.
+    pub sandbox: Sandbox,
+}
+
+/// What processes may read beside what they declare. Never identity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Sandbox {
+    /// The tools of the machine; neither the project nor the user's files.
+    #[default]
+    Strict,
+    /// Everything; builds say so.
+    Warn,
+    /// Everything; and writes and the network are not restricted either.
+    Off,
+}
+
+impl Sandbox {
+    /// Every mode, in the order in which diagnostics list them.
+    pub const ALL: [Self; 3] = [Self::Strict, Self::Warn, Self::Off];
+
+    /// The mode as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// One target.

@@ -3,7 +3,7 @@
 use crate::Rule;
 
 /// Keys of `[project]`.
-pub(crate) const PROJECT: &[&str] = &["name", "description", "python"];
+pub(crate) const PROJECT: &[&str] = &["name", "description", "python", "sandbox"];
 
 /// Keys of every target.
 pub(crate) const COMMON: &[&str] = &["description", "owner", "resources", "tags"];

@@ -24,7 +24,7 @@ pub use architecture::{ARCHITECTURES, Architecture, ParamRange, Parameter};
 pub use declaration::{
     CheckDeclaration, CheckDefinition, CommandDefinition, Declaration, Definition,
     EvaluateDefinition, GateBound, GateDeclaration, Ingestion, Manifest, PathDefinition,
-    PredictDefinition, Project, PythonDefinition, Resources, Rule, SourceText, Spanned,
+    PredictDefinition, Project, PythonDefinition, Resources, Rule, Sandbox, SourceText, Spanned,
     SqlDefinition, SqlText, TrainDefinition,
 };
 pub use label::{BadLabel, BadPath, Kind, Label, ProjectPath, is_name};

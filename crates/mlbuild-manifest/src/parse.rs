@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 use crate::definition::{Target, definition};
 use crate::reader::{Reader, Section};
 use crate::{
-    Declaration, Definition, Kind, Label, Manifest, Project, Resources, Rule, SourceText, Spanned,
-    checks, keys, list, nearest, quantity,
+    Declaration, Definition, Kind, Label, Manifest, Project, Resources, Rule, Sandbox, SourceText,
+    Spanned, checks, keys, list, nearest, quantity,
 };
 
 /// Name of the manifest, in the project's root.
@@ -225,7 +225,23 @@ fn project<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Project {
         name: name.map(|name| name.value).unwrap_or_default(),
         description: description.map(|text| text.value),
         python: python.map(|python| python.value),
+        sandbox: sandbox(reader, &section).unwrap_or_default(),
     }
+}
+
+fn sandbox<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Sandbox> {
+    let written = reader.string(section, "sandbox")?;
+    let names = Sandbox::ALL.map(Sandbox::as_str);
+    let known = Sandbox::ALL
+        .into_iter()
+        .find(|mode| mode.as_str() == written.value);
+    if known.is_none() {
+        let message = format!("unknown sandbox `{}`", written.value);
+        let help = format!("it is one of {}", list(names));
+        let code = "manifest::bad-value";
+        reader.error(code, message, written.range, "not a mode", help);
+    }
+    known
 }
 
 fn known_kind(reader: &mut Reader<'_>, key: &Spanned<String>) -> Option<Kind> {

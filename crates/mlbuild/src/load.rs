@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mlbuild_action::{Diagnostic, Severity};
 use mlbuild_engine::Project;
 use mlbuild_graph::Graph;
-use mlbuild_manifest::{Label, MANIFEST_FILE, SQL_FOLDERS, SourceText};
+use mlbuild_manifest::{Label, MANIFEST_FILE, SQL_FOLDERS, Sandbox, SourceText};
 
 use crate::failure::{CommandFailure, EXIT_USAGE};
 use crate::terminal::Terminal;
@@ -18,6 +18,8 @@ pub(crate) struct Loaded {
     pub(crate) sources: Vec<SourceText>,
     /// The Python interpreter that the manifest asks for.
     pub(crate) python: Option<String>,
+    /// What its processes may read.
+    pub(crate) sandbox: Sandbox,
 }
 
 /// Loads the project around `directory` (or the current folder), showing warnings as it goes.
@@ -43,6 +45,7 @@ pub(crate) fn load(
         project,
         sources,
         python: manifest.project.python,
+        sandbox: manifest.project.sandbox,
     })
 }
 

@@ -1,9 +1,15 @@
 //! Names the concrete executors and what they are told about this machine.
 
+use std::path::PathBuf;
+
+use mlbuild_action::Diagnostic;
 use mlbuild_engine::Executors;
 use mlbuild_exec_model::{ModelExecutor, WorkerSettings};
-use mlbuild_exec_process::{ProcessExecutor, ProcessSettings};
+use mlbuild_exec_process::{
+    ProcessExecutor, ProcessSettings, SandboxMode, SandboxStatus, sandbox_status,
+};
 use mlbuild_exec_table::TableExecutor;
+use mlbuild_manifest::Sandbox;
 use mlbuild_report::ReportExecutor;
 
 use crate::env;
@@ -60,7 +66,37 @@ fn process_settings(loaded: &Loaded) -> ProcessSettings {
         path: env::var("PATH").unwrap_or_default().into(),
         network: network.collect(),
         root: loaded.project.root.clone(),
+        home: env::var("HOME").map(PathBuf::from),
+        sandbox: match loaded.sandbox {
+            Sandbox::Strict => SandboxMode::Strict,
+            Sandbox::Warn => SandboxMode::Warn,
+            Sandbox::Off => SandboxMode::Off,
+        },
         python: loaded.python.clone(),
+    }
+}
+
+/// What a build that starts processes is to say about how freely they read.
+pub(crate) fn sandbox_warning(loaded: &Loaded) -> Option<Diagnostic> {
+    let free = "undeclared inputs of commands and functions go unnoticed";
+    match (loaded.sandbox, sandbox_status()) {
+        (Sandbox::Off, _) | (Sandbox::Strict, SandboxStatus::Full | SandboxStatus::FilesOnly) => {
+            None
+        }
+        (_, SandboxStatus::Missing) => Some(
+            Diagnostic::warning(
+                "sandbox::missing",
+                format!("this system has no Landlock: {free}"),
+            )
+            .help("`sandbox = \"off\"` under `[project]` silences this"),
+        ),
+        (Sandbox::Warn, _) => Some(
+            Diagnostic::warning(
+                "sandbox::loose",
+                format!("the sandbox is set to `warn`: {free}"),
+            )
+            .help("`sandbox = \"strict\"` under `[project]` finds them"),
+        ),
     }
 }
 

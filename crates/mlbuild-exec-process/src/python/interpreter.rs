@@ -116,3 +116,10 @@ pub(super) fn guess(module: &str) -> &str {
         other => other,
     }
 }
+
+/// Where the interpreter's own files are: what a process that runs it must be able to read.
+pub(super) fn folders(environment: &Environment) -> impl Iterator<Item = PathBuf> {
+    let program = Path::new(&environment.executable).parent();
+    let listed = environment.prefixes.iter().chain(&environment.sites);
+    listed.map(PathBuf::from).chain(program.map(Path::to_owned))
+}

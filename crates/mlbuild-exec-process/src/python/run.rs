@@ -9,14 +9,15 @@ use std::process::{self, ExitStatus};
 
 use mlbuild_action::{Diagnostic, Failure, InputFolder, Output, Progress, Python, Request, Value};
 
+use super::interpreter;
 use super::wire::{Call, CallInput, Environment, Outcome, Refused};
 use crate::ProcessSettings;
 use crate::executor::io_failure;
 use crate::log::Log;
 use crate::output;
 use crate::process::{Ending, Limits};
-use crate::sandbox::{Network, Sandbox};
-use crate::stage;
+use crate::sandbox::Network;
+use crate::{stage, tools};
 
 const SCRIPT: &str = include_str!("run.py");
 
@@ -31,7 +32,9 @@ pub(crate) fn run(
     settings: &ProcessSettings,
 ) -> Result<Output, Failure> {
     let stage = Stage::new(request, python)?;
-    let sandbox = Sandbox::new(&[request.output, request.scratch], Network::Refused);
+    let own = [request.output, request.scratch];
+    let more: Vec<PathBuf> = interpreter::folders(environment).collect();
+    let sandbox = tools::sandbox(settings, &own, &more, Network::Refused);
     let emit = |line| (request.progress)(Progress::Log { line });
     let mut log = Log::new(&emit);
     let limits = Limits {
@@ -271,6 +274,12 @@ fn failed(name: &str, outcome: Outcome, settings: &ProcessSettings, stage: &Stag
                 file.and_then(|file| crate::undeclared::file(&file, &stage.work, &settings.root));
             if let Some(file) = file {
                 diagnostic = diagnostic.help(crate::undeclared::help(&file));
+            } else if message.starts_with("PermissionError") {
+                diagnostic = diagnostic.help(
+                    "a function sees what it declares and the machine's tools, neither the project nor your home, and \
+                     writes only to `out`; declare what else it needs (`srcs`, `inputs`), or loosen `sandbox` under \
+                     `[project]`",
+                );
             }
             Failure::Failed(diagnostic.detail(frames))
         }

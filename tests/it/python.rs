@@ -210,6 +210,16 @@ fn parameters_and_declared_variables_count_and_the_surroundings_do_not() {
         project.build(&[]).reasons("model:labels"),
         ["parameter share: 1.0 -> 1"]
     );
+    // Sums of floats may depend on the threads that make them.
+    project.replace(
+        "mlbuild.toml",
+        "timeout",
+        "resources = { cpus = 2 }\ntimeout",
+    );
+    assert_eq!(
+        project.build(&[]).reasons("model:labels"),
+        ["threads: 1 -> 2"]
+    );
 }
 
 #[test]

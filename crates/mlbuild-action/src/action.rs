@@ -325,6 +325,7 @@ fn describe_python(python: &Python, d: &mut Description) {
         columns,
         env,
         table,
+        threads,
         timeout: _,
     } = python;
     d.add("rule", "python");
@@ -337,6 +338,7 @@ fn describe_python(python: &Python, d: &mut Description) {
         d.add(format!("env.{name}"), value.clone());
     }
     d.add("yields", if *table { "table" } else { "files" });
+    d.add("threads", threads.to_string());
 }
 
 fn describe_check(rule: &CheckRule, d: &mut Description) {
@@ -451,6 +453,7 @@ mod tests {
                 columns: BTreeMap::new(),
                 env: BTreeMap::new(),
                 table: true,
+                threads: 1,
                 timeout: Some(std::time::Duration::from_secs(seconds)),
             }),
             inputs: Vec::new(),

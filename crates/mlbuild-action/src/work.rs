@@ -130,6 +130,8 @@ pub struct Python {
     pub env: BTreeMap<String, String>,
     /// Whether it yields a table, as Parquet files; else whatever files it leaves in the output folder are the artifact.
     pub table: bool,
+    /// CPU threads for the libraries that it calls, whose sums may depend on them: so they are identity.
+    pub threads: u32,
     /// How long it may run. Not identity.
     pub timeout: Option<Duration>,
 }

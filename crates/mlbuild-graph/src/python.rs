@@ -6,13 +6,14 @@ use mlbuild_action::{Python, Work};
 use mlbuild_manifest::{Declaration, PythonDefinition};
 
 use crate::resolve::{Resolver, ingest, input};
-use crate::{InputSource, Stage};
+use crate::{InputSource, Resources, Stage};
 
 impl Resolver<'_> {
     pub(crate) fn python(
         &mut self,
         declaration: &Declaration,
         python: &PythonDefinition,
+        resources: &Resources,
     ) -> Option<Vec<Stage>> {
         let mut inputs = Vec::new();
         if !python.srcs.is_empty() {
@@ -46,6 +47,7 @@ impl Resolver<'_> {
                 columns,
                 env: python.env.clone(),
                 table: python.ingestion.is_some(),
+                threads: resources.cpus,
                 timeout: python.timeout,
             }),
             inputs,

@@ -251,7 +251,7 @@ impl<'a> Resolver<'a> {
                 }]
             }),
             Definition::Command(command) => self.command(declaration, command),
-            Definition::Python(python) => self.python(declaration, python),
+            Definition::Python(python) => self.python(declaration, python, &resources),
             Definition::Train(train) => self.train(declaration, train, &resources),
             Definition::Predict(predict) => self.predict(declaration, predict, &resources),
             Definition::Evaluate(evaluate) => self

@@ -21,6 +21,15 @@ use crate::{stage, tools};
 
 const SCRIPT: &str = include_str!("run.py");
 
+/// What tells numerical libraries how many threads to use; else they take as many as the machine has cores, and their sums
+/// come out differently on another machine.
+const THREADS: [&str; 4] = [
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+];
+
 /// Where the input's table is, in its folder.
 const TABLE: &str = mlbuild_table::FILE_NAME;
 
@@ -76,6 +85,7 @@ fn command(python: &Python, environment: &Environment, stage: &Stage) -> process
         .env("TZ", "UTC")
         .env("PYTHONHASHSEED", "0")
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(THREADS.map(|name| (name, python.threads.to_string())))
         .envs(&python.env)
         .env("HOME", &stage.home)
         .env("TMPDIR", &stage.tmp);

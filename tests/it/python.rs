@@ -619,3 +619,69 @@ fn a_command_that_misses_a_file_is_told_which_line_to_add() {
         );
     }
 }
+
+#[test]
+fn many_functions_share_the_start_of_an_interpreter_and_nothing_else() {
+    let mut manifest = String::new();
+    for n in 0..8 {
+        manifest += &format!("[model.m{n}]\npython = \"job:make\"\nparams = {{ n = {n} }}\n");
+    }
+    let project = Project::new(&manifest).file(
+        "job.py",
+        "import json, os, sys\n\nSEEN = []\n\n\ndef make(inputs, out, params):\n    \
+         SEEN.append(params['n'])\n    json.seen = getattr(json, 'seen', 0) + 1\n    \
+         os.environ['LEAK'] = 'x'\n    home = os.environ['HOME'] == os.path.expanduser('~')\n    \
+         open(os.path.join(os.environ['TMPDIR'], 'x'), 'x').close()\n    \
+         (out / 'n').write_text(f'{SEEN} {json.seen} {home} {sys.argv} {len(os.environ)}')\n",
+    );
+    let built = project.build(&[]);
+    assert!(processes(&built) <= 2, "{}", processes(&built));
+    let rest = project.read("out/model/m0/n");
+    let rest = rest.strip_prefix("[0] 1 True [''] ").unwrap().to_owned();
+    for n in 1..8 {
+        let text = project.read(&format!("out/model/m{n}/n"));
+        assert_eq!(text, format!("[{n}] 1 True [''] {rest}"));
+    }
+}
+
+#[test]
+fn a_function_that_starts_threads_or_processes_is_on_its_own() {
+    let project = job(
+        "import subprocess, threading\nthreading.Thread(target=lambda: (out / 'x').write_text('x')).start()\n\
+         subprocess.run(['/bin/sh', '-c', 'echo said'], check=True)",
+    );
+    project.build(&[]);
+    assert_eq!(project.read("out/model/job/x"), "x");
+    assert!(project.run(&["log", "model:job"]).stdout.contains("said"));
+}
+
+/// Processes whose working folder is in the project.
+#[cfg(target_os = "linux")]
+fn working_in(project: &Project) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let folders = processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());
+    folders
+        .filter(|folder| folder.starts_with(project.root()))
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_build_leaves_no_process_behind() {
+    let project = job("import time\nprint('begun')\ntime.sleep(600)");
+    project.replace("mlbuild.toml", "20s", "1h");
+    let mut child = project.command(&["build", "-q"]).spawn().unwrap();
+    let log = project.root().join(".mlbuild/logs/model/job.log");
+    let started = std::time::Instant::now();
+    let wait_until = |holds: &dyn Fn() -> bool| {
+        while !holds() {
+            assert!(started.elapsed() < std::time::Duration::from_secs(60));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    wait_until(&|| fs::read_to_string(&log).is_ok_and(|log| log.contains("begun")));
+    assert!(working_in(&project) >= 2, "the build and the function");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until(&|| working_in(&project) == 0);
+}

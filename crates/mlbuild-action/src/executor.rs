@@ -189,7 +189,7 @@ pub trait Executor: Send + Sync {
         Ok(Code::default())
     }
 
-    /// How many processes were started so far; a null build starts none.
+    /// How many programs were started so far, forks of running ones aside; a null build starts none.
     fn processes(&self) -> u64 {
         0
     }

@@ -18,7 +18,7 @@ use mlbuild_action::{
 use crate::log::Log;
 use crate::placeholder::{self, Unknown};
 use crate::process::{Ending, Limits};
-use crate::python::Interpreter;
+use crate::python::{Interpreter, Shared, Zygotes};
 use crate::sandbox::{Network, SandboxMode};
 use crate::stage::Stage;
 use crate::tools;
@@ -46,6 +46,7 @@ pub struct ProcessSettings {
 pub struct ProcessExecutor {
     settings: ProcessSettings,
     interpreter: Mutex<Interpreter>,
+    zygotes: Zygotes,
     started: AtomicU64,
 }
 
@@ -96,9 +97,19 @@ impl Executor for ProcessExecutor {
         match request.work {
             Work::Command(command) => self.execute_command(request, command),
             Work::Python(python) => {
-                let environment = self.interpreter().known(&self.settings, &self.started)?;
-                self.started.fetch_add(1, Ordering::Relaxed);
-                crate::python::run(request, python, &environment, &self.settings)
+                let (environment, imported) = {
+                    let mut interpreter = self.interpreter();
+                    let environment = interpreter.known(&self.settings, &self.started)?;
+                    (environment, interpreter.imported(&python.module))
+                };
+                let shared = Shared {
+                    environment: &environment,
+                    imported: &imported,
+                    settings: &self.settings,
+                    zygotes: &self.zygotes,
+                    started: &self.started,
+                };
+                crate::python::run(request, python, &shared)
             }
             _ => panic!("the engine hands only commands and functions to the process executor"),
         }

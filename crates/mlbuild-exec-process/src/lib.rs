@@ -6,6 +6,8 @@
 //! the scratch folder, and TCP unless the output's digest is pinned; where it is missing the process runs all the same,
 //! and [`sandbox_status`] says so.
 //!
+//! A function's process is a fork of one that has its libraries imported already, where that is sound.
+//!
 //! Placeholders in the command line are the one way to name files: `{out}`, `{src}`, `{input:data:orders}`.
 //!
 //! Invariants: no process outlives [`Executor::execute`](mlbuild_action::Executor::execute) unless it left its

@@ -53,7 +53,7 @@ pub(crate) enum Network {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
     use landlock::{
         ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
@@ -113,6 +113,11 @@ mod linux {
         /// No rules.
         pub(crate) fn none() -> Self {
             Self(None)
+        }
+
+        /// The kernel's object, for a process that applies it itself; `None` if there are no rules.
+        pub(crate) fn descriptor(&self) -> Option<RawFd> {
+            self.0.as_ref().map(AsRawFd::as_raw_fd)
         }
 
         /// Applies the rules to the calling thread, for good.

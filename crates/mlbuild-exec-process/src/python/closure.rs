@@ -25,6 +25,8 @@ pub(super) struct Closure {
     pub(super) files: BTreeMap<String, Arc<Analysis>>,
     /// Distributions that are imported from.
     pub(super) distributions: BTreeSet<String>,
+    /// Modules of these.
+    pub(super) outside: BTreeSet<String>,
     /// The file of the module itself.
     pub(super) entry: String,
 }
@@ -205,7 +207,9 @@ impl Walk<'_> {
             self.import(open, import)?;
         }
         for module in &analysis.implied {
-            self.add_distributions(module);
+            if self.add_distributions(module) {
+                self.found.outside.insert(module.clone());
+            }
         }
         Ok(())
     }
@@ -221,7 +225,10 @@ impl Walk<'_> {
             Found::Nowhere if import.optional => Ok(()),
             Found::Nowhere => Err(self.missing(open, import, &module)),
             Found::Outside => {
-                self.add_distributions(module.split('.').next().unwrap_or(&module));
+                let top = module.split('.').next().unwrap_or(&module);
+                if self.add_distributions(top) {
+                    self.found.outside.insert(module);
+                }
                 Ok(())
             }
             Found::File {
@@ -272,11 +279,12 @@ impl Walk<'_> {
         }
     }
 
-    fn add_distributions(&mut self, module: &str) {
+    /// Notes what `module` is installed with; false if it is not.
+    fn add_distributions(&mut self, module: &str) -> bool {
         let distributions = self.surroundings.environment.modules.get(module);
-        self.found
-            .distributions
-            .extend(distributions.into_iter().flatten().cloned());
+        let found = &mut self.found.distributions;
+        found.extend(distributions.into_iter().flatten().cloned());
+        distributions.is_some()
     }
 
     fn missing(&mut self, open: &Open, import: &Import, module: &str) -> Failure {

@@ -11,8 +11,10 @@ mod run;
 mod session;
 mod versions;
 mod wire;
+#[cfg_attr(not(target_os = "linux"), path = "no_zygote.rs")]
+mod zygote;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +28,8 @@ use self::session::{SCRIPT, Session};
 use self::wire::{Analysis, Environment};
 use crate::ProcessSettings;
 
-pub(crate) use self::run::run;
+pub(crate) use self::run::{Shared, run};
+pub(crate) use self::zygote::Zygotes;
 
 /// What is known of the project's Python, for the time of one build.
 #[derive(Default)]
@@ -36,6 +39,8 @@ pub(crate) struct Interpreter {
     session: Option<Session>,
     /// By the digests of their files.
     analyses: HashMap<Digest, Arc<Analysis>>,
+    /// Modules of packages that each function's module reaches.
+    imported: HashMap<String, BTreeSet<String>>,
 }
 
 impl Interpreter {
@@ -65,6 +70,8 @@ impl Interpreter {
         };
         let closure = closure(&work.module, &surroundings, project, &mut analyse)?;
         check_function(work, &closure)?;
+        let imported = closure.outside.clone();
+        self.imported.insert(work.module.clone(), imported);
         let versions = versions::versions(&closure.distributions, &environment, lock.as_ref())?;
         let mut parts = code_parts(&closure);
         parts.insert("python".to_owned(), environment.identity.clone());
@@ -74,6 +81,11 @@ impl Interpreter {
             parts,
             files: closure.files.into_keys().collect(),
         })
+    }
+
+    /// Modules of installed packages that the code of `module` imports, as far as they are known.
+    pub(crate) fn imported(&self, module: &str) -> BTreeSet<String> {
+        self.imported.get(module).cloned().unwrap_or_default()
     }
 
     /// The interpreter and its packages as they are known, else as it says itself.

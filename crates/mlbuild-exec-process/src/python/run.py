@@ -1,6 +1,6 @@
 """Calls one function of the project, as the request in `argv[1]` says, and writes down how it went.
 
-The request and the result are files of JSON. The working folder holds the project's code.
+The request and the result are files of JSON. The working folder holds the project's code. What calls `main` is appended.
 """
 
 import contextlib
@@ -180,9 +180,12 @@ def raised(error, work):
 
 def main(request_file):
     request = json.loads(pathlib.Path(request_file).read_text())
-    work = os.getcwd()
+    work = request["work"]
+    os.chdir(work)
     # In place of this script's own folder.
     sys.path[0] = work
+    os.environ.update(request["env"])
+    sys.argv = [""]
     result = {"kind": "done"}
     try:
         call(request)
@@ -194,7 +197,3 @@ def main(request_file):
         sys.stdout.flush()
         sys.stderr.flush()
     pathlib.Path(request["result"]).write_text(json.dumps(result))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,25 +1,30 @@
 //! Calls a function: lays out its code and inputs, runs `run.py`, and says what came of it in the function's terms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, ExitStatus};
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlbuild_action::{Diagnostic, Failure, InputFolder, Output, Progress, Python, Request, Value};
 
 use super::interpreter;
 use super::wire::{Call, CallInput, Environment, Outcome, Refused};
+use super::zygote::{self, Kind, Zygotes};
 use crate::ProcessSettings;
 use crate::executor::io_failure;
 use crate::log::Log;
 use crate::output;
-use crate::process::{Ending, Limits};
-use crate::sandbox::Network;
+use crate::process::{self, Ending, Limits};
+use crate::sandbox::{Network, Sandbox};
 use crate::{stage, tools};
 
-const SCRIPT: &str = include_str!("run.py");
+const SCRIPT: &str = concat!(
+    include_str!("run.py"),
+    "\n\nif __name__ == \"__main__\":\n    main(sys.argv[1])\n"
+);
 
 /// What tells numerical libraries how many threads to use; else they take as many as the machine has cores, and their sums
 /// come out differently on another machine.
@@ -33,13 +38,28 @@ const THREADS: [&str; 4] = [
 /// Where the input's table is, in its folder.
 const TABLE: &str = mlbuild_table::FILE_NAME;
 
+/// What calls share in a build.
+pub(crate) struct Shared<'a> {
+    pub(crate) environment: &'a Environment,
+    /// Modules that are installed packages, as far as the function's code imports them.
+    pub(crate) imported: &'a BTreeSet<String>,
+    pub(crate) settings: &'a ProcessSettings,
+    pub(crate) zygotes: &'a Zygotes,
+    /// How many processes were started.
+    pub(crate) started: &'a AtomicU64,
+}
+
 /// Calls the function of `python`.
 pub(crate) fn run(
     request: &Request<'_>,
     python: &Python,
-    environment: &Environment,
-    settings: &ProcessSettings,
+    shared: &Shared<'_>,
 ) -> Result<Output, Failure> {
+    let Shared {
+        environment,
+        settings,
+        ..
+    } = *shared;
     let stage = Stage::new(request, python)?;
     let own = [request.output, request.scratch];
     let more: Vec<PathBuf> = interpreter::folders(environment).collect();
@@ -50,8 +70,7 @@ pub(crate) fn run(
         timeout: python.timeout,
         cancel: request.cancel,
     };
-    let process = command(python, environment, &stage);
-    let ending = crate::process::run(process, sandbox, &stage.home, &limits, &mut log)
+    let ending = see_through(python, shared, &stage, sandbox, &limits, &mut log)
         .map_err(|error| super::not_started(Path::new(&environment.executable), &error))?;
     let tail = log.finish();
     let name = format!("{}:{}", python.module, python.function);
@@ -69,27 +88,64 @@ pub(crate) fn run(
     Err(failure)
 }
 
+/// Runs the call in a fork of a process that is ready for it, else in one of its own.
+fn see_through(
+    python: &Python,
+    shared: &Shared<'_>,
+    stage: &Stage,
+    sandbox: Sandbox,
+    limits: &Limits<'_>,
+    log: &mut Log<'_>,
+) -> io::Result<Ending> {
+    let kind = Kind {
+        executable: shared.environment.executable.clone(),
+        env: variables(python),
+        modules: zygote::ahead(shared.imported),
+    };
+    let (reader, writer) = process::output_pipe()?;
+    let forked = shared
+        .zygotes
+        .fork(&kind, &stage.request, &writer, &sandbox, shared.started);
+    drop(writer);
+    if let Some(forked) = forked {
+        return process::attend(forked, reader, &stage.home, limits, log);
+    }
+    shared.started.fetch_add(1, Ordering::Relaxed);
+    let command = command(&kind, stage);
+    process::run(command, sandbox, &stage.home, limits, log)
+}
+
+/// The environment of a call, but for what names its folders.
+fn variables(python: &Python) -> BTreeMap<String, String> {
+    let fixed = [
+        ("LANG", "C.UTF-8"),
+        ("TZ", "UTC"),
+        ("PYTHONHASHSEED", "0"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+    ];
+    let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let threads = THREADS.map(|name| (name.to_owned(), python.threads.to_string()));
+    let mut variables: BTreeMap<_, _> = fixed.into_iter().chain(threads).collect();
+    variables.extend(python.env.clone());
+    variables
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "starting processes is what this crate is for"
 )]
-fn command(python: &Python, environment: &Environment, stage: &Stage) -> process::Command {
-    let mut process = process::Command::new(&environment.executable);
-    process
+fn command(kind: &Kind, stage: &Stage) -> Command {
+    let mut command = Command::new(&kind.executable);
+    command
         // No packages of the user's own, no `__pycache__`, and lines as they are printed.
         .args(["-s", "-B", "-u"])
         .args([&stage.script, &stage.request])
         .current_dir(&stage.work)
         .env_clear()
-        .env("LANG", "C.UTF-8")
-        .env("TZ", "UTC")
-        .env("PYTHONHASHSEED", "0")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .envs(THREADS.map(|name| (name, python.threads.to_string())))
-        .envs(&python.env)
+        .envs(&kind.env)
         .env("HOME", &stage.home)
         .env("TMPDIR", &stage.tmp);
-    process
+    command
 }
 
 /// What was laid out for a call.
@@ -143,6 +199,12 @@ impl Stage {
                 .map(|(name, value)| (name.clone(), json(value)))
                 .collect(),
             table: python.table,
+            work: stage::text(&stage.work).map_err(io)?,
+            env: [("HOME", &stage.home), ("TMPDIR", &stage.tmp)]
+                .into_iter()
+                .map(|(name, folder)| Ok((name, stage::text(folder)?)))
+                .collect::<io::Result<_>>()
+                .map_err(io)?,
             result: stage::text(&stage.result).map_err(io)?,
         };
         let call = serde_json::to_vec(&call).expect("texts and numbers are JSON");

@@ -3,6 +3,7 @@
 //! It ends with its standard input, so it cannot outlive this process, however that ends.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -32,6 +33,8 @@ impl Session {
             .env("PATH", path)
             .env("LANG", "C.UTF-8")
             .current_dir(folder)
+            // An interrupt at the terminal is for us to pass on.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -110,6 +110,10 @@ pub(super) struct Call<'a> {
     pub(super) out: String,
     pub(super) params: serde_json::Map<String, serde_json::Value>,
     pub(super) table: bool,
+    /// The folder to start in.
+    pub(super) work: String,
+    /// Variables that are this call's own.
+    pub(super) env: BTreeMap<&'a str, String>,
     /// Where to say how it went.
     pub(super) result: String,
 }

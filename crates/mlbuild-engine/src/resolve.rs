@@ -40,6 +40,7 @@ pub(crate) struct Sources<'a> {
     project: &'a Project,
     index: StatIndex,
     trees: BTreeMap<Vec<String>, Tree>,
+    files: BTreeMap<String, Option<FileDigest>>,
 }
 
 impl<'a> Sources<'a> {
@@ -53,6 +54,7 @@ impl<'a> Sources<'a> {
             project,
             index,
             trees: BTreeMap::new(),
+            files: BTreeMap::new(),
         }
     }
 
@@ -82,11 +84,16 @@ impl<'a> Sources<'a> {
 
     /// What is in one file; `None` if there is no such regular file.
     pub(crate) fn file(&mut self, path: &str) -> io::Result<Option<FileDigest>> {
-        match self.index.digest_file(path) {
-            Ok(file) => Ok(Some(file)),
-            Err(e) if source::is_absent(&e) => Ok(None),
-            Err(e) => Err(e),
+        if let Some(known) = self.files.get(path) {
+            return Ok(*known);
         }
+        let file = match self.index.digest_file(path) {
+            Ok(file) => Some(file),
+            Err(e) if source::is_absent(&e) => None,
+            Err(e) => return Err(e),
+        };
+        self.files.insert(path.to_owned(), file);
+        Ok(file)
     }
 
     pub(crate) fn project(&self) -> &'a Project {

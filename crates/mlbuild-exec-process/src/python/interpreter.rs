@@ -17,7 +17,8 @@ use crate::ProcessSettings;
 /// The interpreter of a project: `.venv/bin/python`, else what the manifest says, else `python3` on the `PATH`.
 pub(super) fn find(settings: &ProcessSettings) -> Result<PathBuf, Failure> {
     let environment = settings.root.join(".venv/bin/python");
-    if environment.exists() {
+    // Also where it is a link to a Python that is gone: better to say so than to take another.
+    if environment.symlink_metadata().is_ok() {
         return Ok(environment);
     }
     let name = settings.python.as_deref().unwrap_or("python3");

@@ -138,6 +138,21 @@ mod tests {
         );
     }
 
+    /// The same for every Python from 3.10 on, so that a newer one changes no code part by accident.
+    #[test]
+    fn a_golden_digest_does_not_move() {
+        let source = "@cache\ndef f(x: int = 1, *a, k=None, **kw) -> str:\n    y = [-i for i in x if i] or {**kw}\n    \
+                      match y:\n        case None:\n            return f'{x!r}'\n        \
+                      case {'a': 1.5, **rest}:\n            pass\n    with a as b, c:\n        yield b'\\x00'\n    \
+                      return lambda: x[1:2, ...]\n";
+        let parts = session().analyse(source.as_bytes()).unwrap().parts;
+        assert_eq!(
+            parts["f"].code,
+            "0616363a5eefc792deef49a64dc191b1d47ab867339f29107c5f961775a99cb2"
+        );
+        assert_eq!(parts["f"].kind, "function");
+    }
+
     #[test]
     fn imports_are_found_wherever_they_stand() {
         let source = "import a.b as c\nfrom .x import y, z\ndef f():\n    from . import w\n\

@@ -685,3 +685,24 @@ fn a_killed_build_leaves_no_process_behind() {
     child.wait().unwrap();
     wait_until(&|| working_in(&project) == 0);
 }
+
+#[test]
+fn an_input_cannot_be_written_through() {
+    let project = Project::new(
+        "[data.orders]\npath = \"orders.csv\"\n[model.m]\npython = \"job:make\"\ninputs = [\"data:orders\"]\n",
+    )
+    .file("orders.csv", "id\n1\n")
+    .file(
+        "job.py",
+        "import os\n\n\ndef make(inputs, out, params):\n    path = inputs['data:orders'].path\n    \
+         before = path.read_bytes()\n    \
+         for spoil in (lambda: os.truncate(path, 1), lambda: path.write_text('x'), path.unlink):\n        \
+         try:\n            os.chmod(path, 0o777)\n            spoil()\n        except OSError:\n            pass\n    \
+         (out / 'x').write_text('x')\n",
+    );
+    project.build(&["model:m"]);
+    project.build(&["data:orders"]);
+    let whole = project.run(&["show", "data:orders"]);
+    assert_eq!(whole.exit, Some(0), "{}", whole.stderr);
+    assert!(whole.stdout.trim_end().ends_with('1'), "{}", whole.stdout);
+}

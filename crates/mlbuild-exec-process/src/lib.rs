@@ -12,7 +12,8 @@
 //!
 //! Invariants: no process outlives [`Executor::execute`](mlbuild_action::Executor::execute) unless it left its
 //! session *and* closed its output; what is left in the output folder after a success is exactly the declared artifact,
-//! regular files only; inputs are never written through, because the command only ever sees copies.
+//! regular files only; inputs are never written through: a command only ever sees copies, and a function does where the kernel
+//! does not refuse it every write.
 //!
 //! Not here: which tools a command calls is not part of its identity yet.
 

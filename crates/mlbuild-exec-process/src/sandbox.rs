@@ -31,9 +31,9 @@ pub enum SandboxStatus {
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::Sandbox;
-#[cfg(target_os = "linux")]
 pub use linux::sandbox_status;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{Sandbox, refuses_all_writes};
 
 /// What a process may do.
 pub(crate) struct Rules<'a> {
@@ -99,6 +99,15 @@ mod linux {
             (true, false) => SandboxStatus::FilesOnly,
             (false, _) => SandboxStatus::Missing,
         }
+    }
+
+    /// Whether the running kernel refuses every way of writing a file: those before Linux 6.2 let it be truncated.
+    pub(crate) fn refuses_all_writes() -> bool {
+        let strict = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        let created = strict
+            .handle_access(AccessFs::from_write(FILES))
+            .and_then(|ruleset| ruleset.create());
+        created.is_ok()
     }
 
     /// A set of rules, ready to be applied to a process.
@@ -176,9 +185,9 @@ mod linux {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::Sandbox;
-#[cfg(not(target_os = "linux"))]
 pub use elsewhere::sandbox_status;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::{Sandbox, refuses_all_writes};
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
@@ -187,6 +196,10 @@ mod elsewhere {
     /// Tells what the running kernel can enforce on commands: here, nothing.
     pub fn sandbox_status() -> SandboxStatus {
         SandboxStatus::Missing
+    }
+
+    pub(crate) fn refuses_all_writes() -> bool {
+        false
     }
 
     pub(crate) struct Sandbox;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::ProcessSettings;
-use crate::sandbox::{Network, Rules, Sandbox, SandboxMode};
+use crate::sandbox::{self, Network, Rules, Sandbox, SandboxMode};
 
 /// Where systems keep programs, libraries, their settings and devices.
 const SYSTEM: [&str; 17] = [
@@ -48,6 +48,11 @@ pub(crate) fn sandbox(
         readable: readable.as_deref(),
         network,
     })
+}
+
+/// Whether processes cannot write what they may only read, by whatever call.
+pub(crate) fn refuse_writes(settings: &ProcessSettings) -> bool {
+    settings.sandbox != SandboxMode::Off && sandbox::refuses_all_writes()
 }
 
 fn readable(settings: &ProcessSettings, more: &[PathBuf]) -> Vec<PathBuf> {

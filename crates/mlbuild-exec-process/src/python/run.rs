@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mlbuild_action::{Diagnostic, Failure, InputFolder, Output, Progress, Python, Request, Value};
+use mlbuild_action::{
+    Diagnostic, Failure, InputFolder, Output, Progress, Python, Request, Table, Value,
+};
 
 use super::interpreter;
 use super::wire::{Call, CallInput, Environment, Outcome, Refused};
@@ -60,9 +62,11 @@ pub(crate) fn run(
         settings,
         ..
     } = *shared;
-    let stage = Stage::new(request, python)?;
+    let in_place = tools::refuse_writes(settings);
+    let stage = Stage::new(request, python, in_place)?;
     let own = [request.output, request.scratch];
-    let more: Vec<PathBuf> = interpreter::folders(environment).collect();
+    let inputs = request.inputs.values().map(|input| input.path.clone());
+    let more: Vec<PathBuf> = interpreter::folders(environment).chain(inputs).collect();
     let sandbox = tools::sandbox(settings, &own, &more, Network::Refused);
     let emit = |line| (request.progress)(Progress::Log { line });
     let mut log = Log::new(&emit);
@@ -160,7 +164,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(request: &Request<'_>, python: &Python) -> Result<Self, Failure> {
+    /// Lays everything out under `request.scratch`; inputs stay where they are if they are safe `in_place`.
+    fn new(request: &Request<'_>, python: &Python, in_place: bool) -> Result<Self, Failure> {
         let io = |error: io::Error| io_failure("cannot lay out the function's folders", &error);
         let [work, home, tmp, inputs, call] =
             ["work", "home", "tmp", "inputs", "call"].map(|name| request.scratch.join(name));
@@ -184,10 +189,17 @@ impl Stage {
             let folder = name
                 .split(':')
                 .fold(inputs.clone(), |folder, part| folder.join(part));
-            given.insert(
-                &**name,
-                lay_out(name, input, python.columns.get(name), &folder)?,
-            );
+            let columns = python.columns.get(name);
+            if columns.is_none() && !in_place {
+                stage::copy(&input.path, &folder).map_err(io)?;
+            }
+            let placed = if in_place { &input.path } else { &folder };
+            let input = match (&input.table, columns) {
+                (None, _) => files(placed),
+                (Some(table), None) => whole(table, placed),
+                (Some(table), Some(columns)) => some_of(name, input, table, columns, &folder),
+            };
+            given.insert(&**name, input?);
         }
         let params = python.params.iter();
         let call = Call {
@@ -219,51 +231,53 @@ impl Stage {
     }
 }
 
-/// Places an input in a folder of its own: a copy, of a table only the columns that are declared.
-fn lay_out(
-    name: &str,
-    input: &InputFolder,
-    columns: Option<&Vec<String>>,
-    folder: &Path,
-) -> Result<CallInput, Failure> {
-    let io = |error: io::Error| io_failure("cannot lay out the function's inputs", &error);
-    let Some(table) = &input.table else {
-        stage::copy(&input.path, folder).map_err(io)?;
-        return Ok(CallInput {
-            path: stage::text(folder).map_err(io)?,
-            columns: None,
-            rows: None,
-        });
-    };
-    let file = folder.join(TABLE);
-    let columns = match columns {
-        None => {
-            stage::copy(&input.path, folder).map_err(io)?;
-            table
-                .columns
-                .iter()
-                .map(|column| column.name.clone())
-                .collect()
-        }
-        Some(columns) => {
-            fs::create_dir_all(folder).map_err(io)?;
-            let names: Vec<&str> = columns.iter().map(String::as_str).collect();
-            mlbuild_table::project(&input.path.join(TABLE), &file, &names).map_err(|error| {
-                match Failure::from(error) {
-                    Failure::Invalid(diagnostic) => Failure::Invalid(
-                        diagnostic.help(format!("`columns` names it for `{name}`")),
-                    ),
-                    other => other,
-                }
-            })?;
-            columns.clone()
-        }
-    };
+/// An input that is files.
+fn files(folder: &Path) -> Result<CallInput, Failure> {
     Ok(CallInput {
-        path: stage::text(&file).map_err(io)?,
-        columns: Some(columns),
+        path: given_path(folder)?,
+        columns: None,
+        rows: None,
+    })
+}
+
+/// A table with all of its columns.
+fn whole(table: &Table, folder: &Path) -> Result<CallInput, Failure> {
+    let names = table.columns.iter().map(|column| column.name.clone());
+    Ok(CallInput {
+        path: given_path(&folder.join(TABLE))?,
+        columns: Some(names.collect()),
         rows: Some(table.rows),
     })
+}
+
+/// A copy of a table with only the columns that are declared.
+fn some_of(
+    name: &str,
+    input: &InputFolder,
+    table: &Table,
+    columns: &[String],
+    folder: &Path,
+) -> Result<CallInput, Failure> {
+    fs::create_dir_all(folder)
+        .map_err(|error| io_failure("cannot lay out the function's inputs", &error))?;
+    let file = folder.join(TABLE);
+    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let projected = mlbuild_table::project(&input.path.join(TABLE), &file, &names);
+    projected.map_err(|error| match Failure::from(error) {
+        Failure::Invalid(diagnostic) => {
+            Failure::Invalid(diagnostic.help(format!("`columns` names it for `{name}`")))
+        }
+        other => other,
+    })?;
+    Ok(CallInput {
+        path: given_path(&file)?,
+        columns: Some(columns.to_owned()),
+        rows: Some(table.rows),
+    })
+}
+
+fn given_path(path: &Path) -> Result<String, Failure> {
+    stage::text(path).map_err(|error| io_failure("cannot lay out the function's inputs", &error))
 }
 
 fn json(value: &Value) -> serde_json::Value {

@@ -706,3 +706,28 @@ fn an_input_cannot_be_written_through() {
     assert_eq!(whole.exit, Some(0), "{}", whole.stderr);
     assert!(whole.stdout.trim_end().ends_with('1'), "{}", whole.stdout);
 }
+
+#[test]
+fn doctor_names_the_interpreter_and_a_missing_one_is_an_error_of_the_environment() {
+    let project = job("pass");
+    let ran = project.run(&["doctor"]);
+    assert!(ran.stdout.contains("cpython 3."), "{}", ran.stdout);
+    project.replace(
+        "mlbuild.toml",
+        "[project]",
+        "[project]\npython = \"python9\"",
+    );
+    let ran = project.run(&["doctor"]);
+    assert_eq!(ran.exit, Some(0));
+    assert!(
+        ran.stdout.contains("no Python interpreter `python9`"),
+        "{}",
+        ran.stdout
+    );
+    let built = project.try_build(&[]);
+    assert_eq!(built.ran.exit, Some(3), "{}", built.ran.stderr);
+    assert_eq!(
+        built.diagnostic("model:job")["code"],
+        "python::no-interpreter"
+    );
+}

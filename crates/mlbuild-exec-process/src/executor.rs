@@ -60,6 +60,27 @@ impl ProcessExecutor {
     }
 }
 
+impl ProcessExecutor {
+    /// The interpreter that runs functions: its version, and where it is.
+    ///
+    /// # Errors
+    /// If there is none, or it does not answer.
+    pub fn python(&self) -> Result<String, Diagnostic> {
+        match self.interpreter().known(&self.settings, &self.started) {
+            Ok(environment) => Ok(environment.to_string()),
+            Err(
+                Failure::Failed(why)
+                | Failure::Rejected(why)
+                | Failure::Invalid(why)
+                | Failure::Environment(why),
+            ) => Err(why),
+            Err(Failure::Cancelled) => {
+                unreachable!("nothing that could be cancelled was asked for")
+            }
+        }
+    }
+}
+
 impl Executor for ProcessExecutor {
     fn toolchain(&self, work: &Work) -> Result<String, Failure> {
         Ok(match work {

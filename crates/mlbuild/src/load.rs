@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mlbuild_action::{Diagnostic, Severity};
 use mlbuild_engine::Project;
 use mlbuild_graph::Graph;
-use mlbuild_manifest::{Label, MANIFEST_FILE, SQL_FOLDERS, Sandbox, SourceText};
+use mlbuild_manifest::{Label, MANIFEST_FILE, SQL_FOLDERS, SourceText};
 
 use crate::failure::{CommandFailure, EXIT_USAGE};
 use crate::terminal::Terminal;
@@ -16,10 +16,8 @@ use crate::terminal::Terminal;
 pub(crate) struct Loaded {
     pub(crate) project: Project,
     pub(crate) sources: Vec<SourceText>,
-    /// The Python interpreter that the manifest asks for.
-    pub(crate) python: Option<String>,
-    /// What its processes may read.
-    pub(crate) sandbox: Sandbox,
+    /// What the manifest says of the project itself.
+    pub(crate) declared: mlbuild_manifest::Project,
 }
 
 /// Loads the project around `directory` (or the current folder), showing warnings as it goes.
@@ -44,9 +42,16 @@ pub(crate) fn load(
     Ok(Loaded {
         project,
         sources,
-        python: manifest.project.python,
-        sandbox: manifest.project.sandbox,
+        declared: manifest.project,
     })
+}
+
+/// What the manifest of the project at `root` says of the project itself, as far as it can be read.
+pub(crate) fn declared(root: &Path) -> mlbuild_manifest::Project {
+    match read_text(root, MANIFEST_FILE.to_owned()) {
+        Ok(text) => mlbuild_manifest::parse(&text, &[]).0.project,
+        Err(_) => mlbuild_manifest::Project::default(),
+    }
 }
 
 /// The folder of the nearest `mlbuild.toml`, from `directory` upwards.

@@ -1,6 +1,6 @@
 //! Names the concrete executors and what they are told about this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mlbuild_action::Diagnostic;
 use mlbuild_engine::Executors;
@@ -44,7 +44,10 @@ const NETWORK_VARIABLES: [&str; 20] = [
 pub(crate) fn executors(loaded: &Loaded) -> Executors {
     Executors {
         table: Box::new(TableExecutor::new()),
-        process: Box::new(ProcessExecutor::new(process_settings(loaded))),
+        process: Box::new(ProcessExecutor::new(process_settings(
+            &loaded.project.root,
+            &loaded.declared,
+        ))),
         model: Box::new(ModelExecutor::new(worker_settings())),
         report: Box::new(ReportExecutor::new()),
     }
@@ -58,28 +61,34 @@ pub(crate) fn arguments() -> Vec<String> {
         .collect()
 }
 
-fn process_settings(loaded: &Loaded) -> ProcessSettings {
+fn process_settings(root: &Path, declared: &mlbuild_manifest::Project) -> ProcessSettings {
     let network = NETWORK_VARIABLES
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), env::var(name)?.into())));
     ProcessSettings {
         path: env::var("PATH").unwrap_or_default().into(),
         network: network.collect(),
-        root: loaded.project.root.clone(),
+        root: root.to_owned(),
         home: env::var("HOME").map(PathBuf::from),
-        sandbox: match loaded.sandbox {
+        sandbox: match declared.sandbox {
             Sandbox::Strict => SandboxMode::Strict,
             Sandbox::Warn => SandboxMode::Warn,
             Sandbox::Off => SandboxMode::Off,
         },
-        python: loaded.python.clone(),
+        python: declared.python.clone(),
     }
+}
+
+/// The Python that runs the functions of the project at `root`, or why there is none.
+pub(crate) fn python(root: &Path) -> Result<String, Diagnostic> {
+    let declared = crate::load::declared(root);
+    ProcessExecutor::new(process_settings(root, &declared)).python()
 }
 
 /// What a build that starts processes is to say about how freely they read.
 pub(crate) fn sandbox_warning(loaded: &Loaded) -> Option<Diagnostic> {
     let free = "undeclared inputs of commands and functions go unnoticed";
-    match (loaded.sandbox, sandbox_status()) {
+    match (loaded.declared.sandbox, sandbox_status()) {
         (Sandbox::Off, _) | (Sandbox::Strict, SandboxStatus::Full | SandboxStatus::FilesOnly) => {
             None
         }

@@ -1,6 +1,7 @@
 //! What `analyse.py` answers, which is also how its answers are remembered, and what `run.py` is told and tells.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use mlbuild_digest::Encoder;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,12 @@ pub(crate) struct Environment {
     /// Distributions whose code is elsewhere and can change without its version.
     #[serde(default)]
     pub(super) editable: BTreeSet<String>,
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.identity, self.executable)
+    }
 }
 
 /// What a file of code imports, and the parts of it.

@@ -160,5 +160,21 @@ fn project(root: &Path) -> Vec<Finding> {
                 says: error.to_string(),
             },
         };
-    vec![writable, lineage]
+    vec![writable, lineage, python(root)]
+}
+
+/// Starts the interpreter once, as a build of functions would.
+fn python(root: &Path) -> Finding {
+    let what = "python";
+    match wiring::python(root) {
+        Ok(version) => good(what, version),
+        Err(why) => Finding {
+            what,
+            state: State::Limited,
+            says: format!(
+                "{}; targets without functions work all the same",
+                why.message
+            ),
+        },
+    }
 }

@@ -15,6 +15,8 @@ const SYSTEM: [&str; 17] = [
     "/bin",
     "/dev",
     "/etc",
+    // Often a link to somewhere else.
+    "/etc/resolv.conf",
     "/gnu",
     "/lib",
     "/lib32",
@@ -23,7 +25,6 @@ const SYSTEM: [&str; 17] = [
     "/nix",
     "/opt",
     "/proc",
-    "/run/systemd/resolve",
     "/sbin",
     "/snap",
     "/sys",

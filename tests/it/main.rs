@@ -1,6 +1,7 @@
 //! The command line, tested as its users meet it: real projects, the real binary, its output and exit status.
 //!
-//! Nothing here needs libtorch, Python or a network; `cargo xtask test` runs the example that does.
+//! Nothing here needs libtorch, a network, or more of Python than the interpreter and its own library; `cargo xtask test`
+//! runs what does.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,4 +19,5 @@ mod explain;
 mod faults;
 mod identity;
 mod project;
+mod python;
 mod verify;

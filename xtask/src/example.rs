@@ -110,7 +110,10 @@ fn run(root: &Path, arguments: &[&str]) -> Result {
 }
 
 /// Copies the declarations; state and outputs of the copy stay.
-fn copy(from: &Path, to: &Path) -> Result {
+///
+/// # Errors
+/// Those of reading and writing.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result {
     let io = |error: std::io::Error| format!("cannot copy the example: {error}");
     fs::create_dir_all(to).map_err(io)?;
     for entry in fs::read_dir(from).map_err(io)? {

@@ -11,6 +11,7 @@
 
 mod demo;
 mod example;
+mod functions;
 mod libtorch;
 mod prerequisites;
 mod readers;

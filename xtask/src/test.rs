@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::steps::Steps;
-use crate::{Result, example, libtorch, prerequisites, tidy, workspace};
+use crate::{Result, example, functions, libtorch, prerequisites, tidy, workspace};
 
 /// Runs every check, cheap ones first.
 ///
@@ -41,6 +41,7 @@ pub(crate) fn run(root: &Path) -> Result {
     steps.step("tests of the worker", || cargo(&["test", "-p", WORKER]))?;
     steps.step("example", || example::build(root))?;
     steps.step("outputs of the example", || example::read(root))?;
+    steps.step("functions in Python", || functions::build(root))?;
     steps.step("picture of the report", || example::picture(root))?;
     print!("\n{}", steps.table());
     Ok(())

@@ -14,7 +14,7 @@ use std::str::FromStr;
 use mlbuild_digest::{Digest, Encoder, NotADigest};
 
 use crate::work::{Bound, Check, CheckRule, CommandLine, Gate, PinnedDigest, RowOrder, Work};
-use crate::{Column, Command, Device, Evaluate, Ingest, Predict, Sql, Table, Train, Value};
+use crate::{Column, Command, Device, Evaluate, Ingest, Predict, Python, Sql, Table, Train, Value};
 
 /// The identity of an action: actions with equal keys have interchangeable results.
 ///
@@ -84,6 +84,8 @@ pub struct Action {
     pub inputs: Vec<Input>,
     /// What schemas decide beyond the columns read: see [`Analysis::plan`](crate::Analysis::plan).
     pub plan: Option<Digest>,
+    /// By which code of the project: what the executor's `code` said, by name of the part. Empty for most work.
+    pub code: BTreeMap<String, String>,
     /// With which tools: what the executor's `toolchain` said.
     pub toolchain: String,
 }
@@ -158,12 +160,16 @@ impl Action {
             work,
             inputs,
             plan,
+            code,
             toolchain,
         } = self;
         let mut d = work.describe();
         d.add("toolchain", toolchain.clone());
         if let Some(plan) = plan {
             d.add("plan", plan.to_string());
+        }
+        for (name, value) in code {
+            d.add(name, value);
         }
         for Input { name, content } in inputs {
             match content {
@@ -219,6 +225,7 @@ fn describe_work(work: &Work, d: &mut Description) {
             describe_sql(sql, d);
         }
         Work::Command(command) => describe_command(command, d),
+        Work::Python(python) => describe_python(python, d),
         Work::Train(Train {
             architecture,
             params,
@@ -344,6 +351,30 @@ fn describe_command(command: &Command, d: &mut Description) {
     }
 }
 
+fn describe_python(python: &Python, d: &mut Description) {
+    let Python {
+        module,
+        function,
+        params,
+        columns,
+        env,
+        table,
+        threads,
+        timeout: _,
+    } = python;
+    d.add("rule", "python");
+    d.add("function", format!("{module}:{function}"));
+    d.add_params(params);
+    for (input, columns) in columns {
+        d.add_list(&format!("columns.{input}"), columns);
+    }
+    for (name, value) in env {
+        d.add(format!("env.{name}"), value.clone());
+    }
+    d.add("yields", if *table { "table" } else { "files" });
+    d.add("threads", threads.to_string());
+}
+
 fn describe_check(rule: &CheckRule, d: &mut Description) {
     match rule {
         CheckRule::NotNull(column) => d.add("not_null", column.clone()),
@@ -397,6 +428,7 @@ mod tests {
                 content: InputContent::Tree(Digest::of(b"raw")),
             }],
             plan: None,
+            code: BTreeMap::new(),
             toolchain: "test 1".to_owned(),
         }
     }
@@ -472,8 +504,31 @@ mod tests {
             }),
             inputs: Vec::new(),
             plan: None,
+            code: BTreeMap::new(),
             toolchain: "process 1".to_owned(),
         };
         assert_eq!(fetch("curl a").key(), fetch("wget a").key());
+    }
+
+    #[test]
+    fn code_is_identity_and_a_timeout_is_not() {
+        let call = |code: &str, seconds| Action {
+            work: Work::Python(Python {
+                module: "lib.labels".to_owned(),
+                function: "make".to_owned(),
+                params: BTreeMap::new(),
+                columns: BTreeMap::new(),
+                env: BTreeMap::new(),
+                table: true,
+                threads: 1,
+                timeout: Some(std::time::Duration::from_secs(seconds)),
+            }),
+            inputs: Vec::new(),
+            code: BTreeMap::from([("code.lib/labels.py.make".to_owned(), code.to_owned())]),
+            plan: None,
+            toolchain: "python runner 1".to_owned(),
+        };
+        assert_eq!(call("00", 1).key(), call("00", 2).key());
+        assert_ne!(call("00", 1).key(), call("01", 1).key());
     }
 }

@@ -1,11 +1,14 @@
 //! The seam between the engine and what performs work.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Analysis, Diagnostic, Schema, Table, Work};
+use mlbuild_digest::Digest;
+
+use crate::{Analysis, Diagnostic, Schema, Table, Tree, Work};
 
 /// Asks running work to stop; cheap to clone and to look at.
 #[derive(Clone, Debug, Default)]
@@ -123,6 +126,43 @@ pub enum Failure {
     Cancelled,
 }
 
+/// The code of the project that work runs: what of it is identity, and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Code {
+    /// Parts of the action's description, by name: `code.lib/text.py.scale`, `package.polars`, `python`.
+    pub parts: BTreeMap<String, String>,
+    /// The files that the parts stand for, relative to the project, each once. The work gets them as its input `code`,
+    /// and none of them as part of another input.
+    pub files: Vec<String>,
+}
+
+/// The project's files, as far as an executor may look at them to say what [`Code`] work runs.
+///
+/// Paths are relative to the project, with `/`. Asking twice costs no more than once.
+pub trait ProjectFiles {
+    /// The digest of a file; `None` if there is no such regular file. Whoever looks at it depends on its content, so it
+    /// belongs to [`Code::files`] or to the parts.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    fn digest(&mut self, path: &str) -> io::Result<Option<Digest>>;
+
+    /// Whether there is such a folder.
+    fn is_folder(&mut self, path: &str) -> bool;
+
+    /// The bytes of a file; they may be younger than what `digest` said, so compare.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    fn read(&mut self, path: &str) -> io::Result<Vec<u8>>;
+
+    /// What was remembered under `key`, a digest of all that it depends on.
+    fn memo(&self, key: &Digest) -> Option<Vec<u8>>;
+
+    /// Remembers `value`; losing it costs time only.
+    fn remember(&self, key: &Digest, value: &[u8]);
+}
+
 /// Performs one kind of work.
 ///
 /// Laws: equal work on equal inputs gives equal outputs, whatever `threads`, `memory_bytes`, `scratch` or the time; a
@@ -144,6 +184,26 @@ pub trait Executor: Send + Sync {
     fn analyze(&self, work: &Work, inputs: &BTreeMap<String, Schema>) -> Result<Analysis, Failure> {
         let _ = (work, inputs);
         Ok(Analysis::default())
+    }
+
+    /// The code of the project that `work` runs: part of its key. `srcs` are the files that it declares itself. Asked for
+    /// in every build, so it must be cheap where nothing changed: start nothing, remember what was worked out.
+    ///
+    /// # Errors
+    /// Code that is missing, is broken, or cannot be followed.
+    fn code(
+        &self,
+        work: &Work,
+        srcs: &Tree,
+        project: &mut dyn ProjectFiles,
+    ) -> Result<Code, Failure> {
+        let _ = (work, srcs, project);
+        Ok(Code::default())
+    }
+
+    /// How many programs were started so far, forks of running ones aside; a null build starts none.
+    fn processes(&self) -> u64 {
+        0
     }
 
     /// Performs the work and blocks until it ended.

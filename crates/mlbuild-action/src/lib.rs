@@ -5,8 +5,8 @@
 //! explained cannot drift from what is hashed (`spec/action-key.md`).
 //!
 //! An [`Executor`] performs the work. It sees folders with its inputs and an empty folder for its output; never the
-//! cache, never the project. What it could not do it says as a [`Diagnostic`], which is also the form in which
-//! manifest, SQL and graph mistakes reach the user.
+//! cache, and of the project only the code that it runs ([`Executor::code`]). What it could not do it says as a
+//! [`Diagnostic`], which is also the form in which manifest, SQL and graph mistakes reach the user.
 //!
 //! Absent here: files, threads, labels. Which target an action belongs to is not part of what it is.
 
@@ -23,10 +23,12 @@ pub use action::{Action, ActionKey, Description, Input, InputContent};
 pub use analysis::{Analysis, Field, Flows, Origin, Schema};
 pub use artifact::{ActionResult, Artifact, Column, Table, Tree, TreeEntry};
 pub use diagnostic::{Diagnostic, Severity, SourceSpan};
-pub use executor::{Cancel, Executor, Failure, InputFolder, Output, Progress, Request};
+pub use executor::{
+    Cancel, Code, Executor, Failure, InputFolder, Output, Progress, ProjectFiles, Request,
+};
 pub use metric::{Metric, MetricName, UnknownMetric};
 pub use value::Value;
 pub use work::{
     Bound, Check, CheckRule, Command, CommandLine, Comparison, Device, Evaluate, Format, Gate,
-    Ingest, PinnedDigest, Predict, RowOrder, RowsBound, Sql, Train, Work,
+    Ingest, PinnedDigest, Predict, Python, RowOrder, RowsBound, Sql, Train, Work,
 };

@@ -14,6 +14,8 @@ pub enum Work {
     Sql(Sql),
     /// Runs a process.
     Command(Command),
+    /// Calls a function of the project.
+    Python(Python),
     /// Fits a model.
     Train(Train),
     /// Applies a model to a table.
@@ -116,6 +118,32 @@ pub struct Command {
     /// Digest that the output must have. With it the process may use the network, and the digest (not the command) is
     /// its identity; it then requires `out`.
     pub digest: Option<PinnedDigest>,
+    /// How long it may run. Not identity.
+    pub timeout: Option<Duration>,
+}
+
+/// One call of a function. Inputs: those declared, by label; `code`, the files that the function's code stands in; and
+/// `src`, the other files of the project that it reads, if it declares any.
+///
+/// The code itself is no part of the work: what of it is identity an executor says in [`Executor::code`].
+///
+/// [`Executor::code`]: crate::Executor::code
+#[derive(Clone, PartialEq, Debug)]
+pub struct Python {
+    /// The module, found from the project's root: `lib.labels`.
+    pub module: String,
+    /// The function's name in it.
+    pub function: String,
+    /// The function's parameters.
+    pub params: BTreeMap<String, Value>,
+    /// The columns that it is given of an input table, by input; all of those that are not here.
+    pub columns: BTreeMap<String, Vec<String>>,
+    /// Declared environment: name to value; nothing else is set but a minimal, fixed one.
+    pub env: BTreeMap<String, String>,
+    /// Whether it yields a table, as Parquet files; else whatever files it leaves in the output folder are the artifact.
+    pub table: bool,
+    /// CPU threads for the libraries that it calls, whose sums may depend on them: so they are identity.
+    pub threads: u32,
     /// How long it may run. Not identity.
     pub timeout: Option<Duration>,
 }

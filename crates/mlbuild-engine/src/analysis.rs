@@ -66,6 +66,7 @@ fn plans_a_query(work: &Work) -> bool {
         Work::Check(Check { rule, .. }) => matches!(rule, CheckRule::Sql(_)),
         Work::Ingest(_)
         | Work::Command(_)
+        | Work::Python(_)
         | Work::Train(_)
         | Work::Predict(_)
         | Work::Evaluate(_) => false,

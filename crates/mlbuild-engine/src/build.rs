@@ -616,6 +616,7 @@ impl<'a> Build<'a, '_, '_> {
             faults,
             saved,
             cancel,
+            executors,
             ..
         } = self;
         let targets = needed
@@ -629,6 +630,7 @@ impl<'a> Build<'a, '_, '_> {
             cancelled: cancel.is_cancelled(),
             looks,
             queries_planned,
+            processes: executors.processes(),
         }
     }
 }

@@ -135,6 +135,8 @@ pub struct Summary {
     pub looks: mlbuild_cache::Looks,
     /// How many queries were planned to learn what they read; a null build plans none.
     pub queries_planned: u64,
+    /// How many processes the executors started; a null build starts none.
+    pub processes: u64,
 }
 
 impl Summary {

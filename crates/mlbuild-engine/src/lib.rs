@@ -13,6 +13,7 @@
 
 mod analysis;
 mod build;
+mod code;
 mod columns;
 mod diff;
 mod event;

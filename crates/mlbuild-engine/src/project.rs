@@ -72,7 +72,7 @@ pub fn lineage_path(root: &Path) -> PathBuf {
 pub struct Executors {
     /// Performs `ingest`, `sql`, `check`.
     pub table: Box<dyn Executor>,
-    /// Performs `command`.
+    /// Performs `command`, `python`.
     pub process: Box<dyn Executor>,
     /// Performs `train`, `predict`.
     pub model: Box<dyn Executor>,
@@ -85,10 +85,22 @@ impl Executors {
     pub fn of(&self, work: &Work) -> &dyn Executor {
         match work {
             Work::Ingest(_) | Work::Sql(_) | Work::Check(_) => &*self.table,
-            Work::Command(_) => &*self.process,
+            Work::Command(_) | Work::Python(_) => &*self.process,
             Work::Train(_) | Work::Predict(_) => &*self.model,
             Work::Evaluate(_) => &*self.report,
         }
+    }
+
+    /// How many processes were started so far.
+    pub(crate) fn processes(&self) -> u64 {
+        let Self {
+            table,
+            process,
+            model,
+            report,
+        } = self;
+        let executors = [table, process, model, report].into_iter();
+        executors.map(|executor| executor.processes()).sum()
     }
 }
 

@@ -9,6 +9,9 @@ use std::fmt;
 use mlbuild_action::{Description, Table};
 use mlbuild_manifest::Label;
 
+/// A description's parts, by name.
+type Parts = BTreeMap<String, String>;
+
 /// One difference between what a target was last built as and what it is now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[expect(
@@ -48,6 +51,20 @@ pub enum StaleReason {
     },
     /// The tools differ.
     Toolchain { old: String, new: String },
+    /// Code of the project differs: what of the file does, in words.
+    Code {
+        file: String,
+        what: String,
+        change: Change,
+    },
+    /// The version of a package that the code imports differs.
+    Package {
+        name: String,
+        old: Option<String>,
+        new: Option<String>,
+    },
+    /// The Python that runs the code differs.
+    Python { old: String, new: String },
     /// Files of an input differ, by name where they are known.
     Files {
         input: String,
@@ -183,6 +200,9 @@ impl StaleReason {
             Self::Environment { .. } => "environment",
             Self::Option { .. } => "option",
             Self::Toolchain { .. } => "toolchain",
+            Self::Code { .. } => "code",
+            Self::Package { .. } => "package",
+            Self::Python { .. } => "python",
             Self::Files { .. } => "files",
             Self::Rows { .. } => "rows",
             Self::Columns { .. } => "columns",
@@ -223,6 +243,11 @@ impl fmt::Display for StaleReason {
                 write!(f, "{name}: {} -> {}", or_unset(old), or_unset(new))
             }
             Self::Toolchain { old, new } => write!(f, "tools: {old} -> {new}"),
+            Self::Code { file, what, change } => write!(f, "{file}: {what} {}", change.as_str()),
+            Self::Package { name, old, new } => {
+                write!(f, "package {name}: {} -> {}", or_unset(old), or_unset(new))
+            }
+            Self::Python { old, new } => write!(f, "python: {old} -> {new}"),
             Self::Files { input, changed } if changed.is_empty() => {
                 write!(f, "{input}: files changed")
             }
@@ -279,7 +304,7 @@ pub(crate) fn reasons(
     let mut columns: Vec<(String, Vec<ColumnChange>)> = Vec::new();
     let mut lists = Vec::new();
     let (old, new) = (old.parts(), new.parts());
-    let inputs = |parts: &BTreeMap<String, String>| -> BTreeSet<String> {
+    let inputs = |parts: &Parts| -> BTreeSet<String> {
         parts
             .keys()
             .filter_map(|part| InputPart::of(part))
@@ -303,6 +328,10 @@ pub(crate) fn reasons(
         }
         if name == "plan" {
             continue; // said last, if there is nothing else to say
+        }
+        if let Some(code) = CodePart::of(name) {
+            reasons.extend(code.reason(old, new));
+            continue;
         }
         let Some(part) = InputPart::of(name) else {
             reasons.push(option_reason(name, was.cloned(), is.cloned()));
@@ -397,6 +426,66 @@ impl<'a> InputPart<'a> {
     }
 }
 
+/// A part `code.FILE` or `code.FILE.NAME`, taken apart.
+struct CodePart<'a> {
+    part: &'a str,
+    file: &'a str,
+}
+
+impl<'a> CodePart<'a> {
+    fn of(part: &'a str) -> Option<Self> {
+        let rest = part.strip_prefix("code.")?;
+        // Names have no point and no slash in them; paths have both.
+        let file = match rest
+            .rfind(".py.")
+            .filter(|at| !rest[at + 4..].contains('/'))
+        {
+            Some(at) => &rest[..at + 3],
+            None => rest,
+        };
+        Some(Self { part, file })
+    }
+
+    /// What is said about it; `None` if a part before it says so already.
+    fn reason(&self, old: &Parts, new: &Parts) -> Option<StaleReason> {
+        let Self { part, file } = *self;
+        let of_file = |parts: &Parts| parts.keys().any(|part| Self::is_of(part, file));
+        let change = match (of_file(old), of_file(new)) {
+            (true, true) => {
+                let (was, is) = (old.get(part), new.get(part));
+                return Some(StaleReason::Code {
+                    file: file.to_owned(),
+                    what: self.what(is.or(was)?),
+                    change: Change::of(was, is),
+                });
+            }
+            (false, _) => Change::Added,
+            (true, false) => Change::Removed,
+        };
+        // The whole file came or went: said once, by its first part.
+        let names = old.keys().chain(new.keys());
+        let first = names.filter(|part| Self::is_of(part, file)).min()?;
+        (first == part).then(|| StaleReason::Code {
+            file: file.to_owned(),
+            what: "code".to_owned(),
+            change,
+        })
+    }
+
+    fn is_of(part: &str, file: &str) -> bool {
+        CodePart::of(part).is_some_and(|part| part.file == file)
+    }
+
+    /// As `function scale`, from the part's name and the first word of its value.
+    fn what(&self, value: &str) -> String {
+        let name = &self.part["code.".len() + self.file.len()..];
+        match name.strip_prefix('.') {
+            Some(name) => format!("{} {name}", value.split(' ').next().unwrap_or("name")),
+            None => "statements outside of functions and classes".to_owned(),
+        }
+    }
+}
+
 fn option_reason(name: &str, old: Option<String>, new: Option<String>) -> StaleReason {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     match name {
@@ -405,6 +494,10 @@ fn option_reason(name: &str, old: Option<String>, new: Option<String>) -> StaleR
             new: text(&new),
         },
         "toolchain" => StaleReason::Toolchain {
+            old: text(&old),
+            new: text(&new),
+        },
+        "python" => StaleReason::Python {
             old: text(&old),
             new: text(&new),
         },
@@ -425,6 +518,12 @@ fn option_reason(name: &str, old: Option<String>, new: Option<String>) -> StaleR
                 }
             } else if let Some(name) = name.strip_prefix("env.") {
                 StaleReason::Environment {
+                    name: name.to_owned(),
+                    old,
+                    new,
+                }
+            } else if let Some(name) = name.strip_prefix("package.") {
+                StaleReason::Package {
                     name: name.to_owned(),
                     old,
                     new,
@@ -484,6 +583,11 @@ mod tests {
         ("input.predictions.recs.files", "33"),
         ("env.LEVEL", "1"),
         ("shell", "echo 1"),
+        ("code.lib/text.py", "statements 44"),
+        ("code.lib/text.py.scale", "function 55"),
+        ("code.lib/text.py.Text", "class 66"),
+        ("package.polars", "1.9.0"),
+        ("python", "cpython 3.11.7"),
     ];
 
     fn description(edits: &[(&str, Option<&str>)]) -> Description {
@@ -540,6 +644,54 @@ mod tests {
         check(
             &[("input.predictions.recs.files", Some("34"))],
             &["predictions.recs: raw/a.csv changed"],
+        );
+    }
+
+    #[test]
+    fn code_is_named_by_file_and_function() {
+        check(
+            &[("code.lib/text.py.scale", Some("function 56"))],
+            &["lib/text.py: function scale changed"],
+        );
+        check(
+            &[
+                ("code.lib/text.py.Text", None),
+                ("code.lib/text.py.trim", Some("function 77")),
+            ],
+            &[
+                "lib/text.py: class Text removed",
+                "lib/text.py: function trim added",
+            ],
+        );
+        check(
+            &[("code.lib/text.py", Some("statements 45"))],
+            &["lib/text.py: statements outside of functions and classes changed"],
+        );
+        check(
+            &[
+                ("code.lib/more.py", Some("statements 1")),
+                ("code.lib/more.py.f", Some("function 2")),
+                ("code.lib/text.py", None),
+                ("code.lib/text.py.scale", None),
+                ("code.lib/text.py.Text", None),
+            ],
+            &["lib/more.py: code added", "lib/text.py: code removed"],
+        );
+    }
+
+    #[test]
+    fn packages_and_the_interpreter_are_named_by_version() {
+        check(
+            &[("package.polars", Some("1.10.0"))],
+            &["package polars: 1.9.0 -> 1.10.0"],
+        );
+        check(
+            &[("package.numpy", Some("2.1.0"))],
+            &["package numpy: (unset) -> 2.1.0"],
+        );
+        check(
+            &[("python", Some("cpython 3.12.1"))],
+            &["python: cpython 3.11.7 -> cpython 3.12.1"],
         );
     }
 

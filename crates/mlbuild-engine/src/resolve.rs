@@ -4,6 +4,7 @@
 //! stat index; tables and trees are known by what the action cache says of them. Nothing is executed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use mlbuild_action::{
     Action, ActionKey, Analysis, Artifact, Description, Diagnostic, Failure, Input, InputContent,
@@ -17,7 +18,7 @@ use crate::analysis::Analyses;
 use crate::diff::file_changes;
 use crate::project::{Executors, Project};
 use crate::reason::FileChange;
-use crate::source;
+use crate::{code, source};
 
 /// A stage whose inputs are final.
 pub(crate) struct Resolved {
@@ -67,6 +68,7 @@ pub(crate) struct Sources<'a> {
     project: &'a Project,
     index: StatIndex,
     trees: BTreeMap<Vec<String>, Tree>,
+    files: BTreeMap<String, Option<FileDigest>>,
 }
 
 impl<'a> Sources<'a> {
@@ -80,6 +82,7 @@ impl<'a> Sources<'a> {
             project,
             index,
             trees: BTreeMap::new(),
+            files: BTreeMap::new(),
         }
     }
 
@@ -105,6 +108,24 @@ impl<'a> Sources<'a> {
         let tree = Tree::new(entries);
         self.trees.insert(files.patterns.clone(), tree.clone());
         Ok(tree)
+    }
+
+    /// What is in one file; `None` if there is no such regular file.
+    pub(crate) fn file(&mut self, path: &str) -> io::Result<Option<FileDigest>> {
+        if let Some(known) = self.files.get(path) {
+            return Ok(*known);
+        }
+        let file = match self.index.digest_file(path) {
+            Ok(file) => Some(file),
+            Err(e) if source::is_absent(&e) => None,
+            Err(e) => return Err(e),
+        };
+        self.files.insert(path.to_owned(), file);
+        Ok(file)
+    }
+
+    pub(crate) fn project(&self) -> &'a Project {
+        self.project
     }
 
     /// Looks at the files of `tree` again; names one that is not what it was.
@@ -191,13 +212,15 @@ pub(crate) fn resolve(
         materials.insert(input.name.clone(), material);
     }
     let executor = context.executors.of(&stage.work);
+    let code = code::add(executor, &stage.work, &mut materials, sources)?;
     let toolchain = executor.toolchain(&stage.work)?;
     let schemas = materials
         .iter()
         .filter_map(|(name, material)| Some((name.clone(), material.table()?.schema())))
         .collect();
     let analysis = analyses.analyze(executor, &stage.work, &toolchain, &schemas)?;
-    let inputs = materials.iter().map(|(name, material)| Input {
+    let identity = materials.iter().filter(|(name, _)| *name != code::CODE);
+    let inputs = identity.map(|(name, material)| Input {
         name: name.clone(),
         content: material.content(analysis.reads.get(name)),
     });
@@ -205,6 +228,7 @@ pub(crate) fn resolve(
         work: stage.work.clone(),
         inputs: inputs.collect(),
         plan: analysis.plan,
+        code,
         toolchain,
     };
     let description = action.describe();
@@ -224,6 +248,7 @@ pub(crate) fn stage_name(work: &Work) -> String {
         Work::Ingest(_) => "ingest".to_owned(),
         Work::Sql(_) => "sql".to_owned(),
         Work::Command(_) => "command".to_owned(),
+        Work::Python(_) => "python".to_owned(),
         Work::Train(train) => format!("train {}", train.architecture),
         Work::Predict(_) => "predict".to_owned(),
         Work::Evaluate(_) => "evaluate".to_owned(),

@@ -35,6 +35,12 @@ pub(crate) fn expand(root: &Path, files: &FileSet) -> Result<Vec<String>, Diagno
     Ok(found.into_iter().collect())
 }
 
+/// Whether looking at a file failed because there is none of that name.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidInput)
+}
+
 enum Problem {
     NoMatch,
     Malformed(String),

@@ -268,7 +268,7 @@ impl Verify<'_> {
         let layout = match &again.resolved.action.work {
             Work::Command(command) if command.digest.is_some() => return Ok(Reproduction::Pinned),
             // A process opens files itself: what it is given is what it was given.
-            Work::Command(_) => Layout::AsStored,
+            Work::Command(_) | Work::Python(_) => Layout::AsStored,
             _ => Layout::Reshaped(self.files),
         };
         self.run(again, layout, scratch)

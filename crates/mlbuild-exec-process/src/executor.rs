@@ -1,22 +1,27 @@
 //! The executor: lay out, run, check what came of it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Component, Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mlbuild_action::{
-    Command, CommandLine, Diagnostic, Executor, Failure, Output, Progress, Request, Work,
+    Analysis, Code, Command, CommandLine, Diagnostic, Executor, Failure, Output, Progress,
+    ProjectFiles, Request, Schema, Tree, Work,
 };
 
 use crate::log::Log;
 use crate::placeholder::{self, Unknown};
 use crate::process::{Ending, Limits};
-use crate::sandbox::{Network, Sandbox};
+use crate::python::{Interpreter, Shared, Zygotes};
+use crate::sandbox::{Network, SandboxMode};
 use crate::stage::Stage;
+use crate::tools;
 
 /// What the caller's environment lends to commands. Provenance, not identity: none of it enters a key.
 #[derive(Clone, Debug, Default)]
@@ -26,35 +31,134 @@ pub struct ProcessSettings {
     /// Variables for commands with a pinned digest, which may use the network: proxies, certificate bundles, package
     /// indexes. By name.
     pub network: BTreeMap<String, OsString>,
+    /// The project's folder, absolute: where its interpreter is looked for, and its files when a process missed one.
+    pub root: PathBuf,
+    /// The user's home, which is nobody's input.
+    pub home: Option<PathBuf>,
+    /// What is to be enforced.
+    pub sandbox: SandboxMode,
+    /// The Python interpreter that the project asks for: a path relative to it, or a name to be found on `path`.
+    pub python: Option<String>,
 }
 
-/// Runs [`Work::Command`]; the crate's header says how.
-#[derive(Clone, Debug, Default)]
+/// Runs [`Work::Command`] and [`Work::Python`]; the crate's header says how.
+#[derive(Default)]
 pub struct ProcessExecutor {
     settings: ProcessSettings,
+    interpreter: Mutex<Interpreter>,
+    zygotes: Zygotes,
+    started: AtomicU64,
 }
 
 impl ProcessExecutor {
     /// An executor that lends commands these settings.
     pub fn new(settings: ProcessSettings) -> Self {
-        Self { settings }
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+}
+
+impl ProcessExecutor {
+    /// The interpreter that runs functions: its version, and where it is.
+    ///
+    /// # Errors
+    /// If there is none, or it does not answer.
+    pub fn python(&self) -> Result<String, Diagnostic> {
+        match self.interpreter().known(&self.settings, &self.started) {
+            Ok(environment) => Ok(environment.to_string()),
+            Err(
+                Failure::Failed(why)
+                | Failure::Rejected(why)
+                | Failure::Invalid(why)
+                | Failure::Environment(why),
+            ) => Err(why),
+            Err(Failure::Cancelled) => {
+                unreachable!("nothing that could be cancelled was asked for")
+            }
+        }
     }
 }
 
 impl Executor for ProcessExecutor {
-    fn toolchain(&self, _: &Work) -> Result<String, Failure> {
-        Ok("process 1".to_owned())
+    fn toolchain(&self, work: &Work) -> Result<String, Failure> {
+        Ok(match work {
+            Work::Python(_) => "python runner 1",
+            _ => "process 1",
+        }
+        .to_owned())
+    }
+
+    fn code(
+        &self,
+        work: &Work,
+        srcs: &Tree,
+        project: &mut dyn ProjectFiles,
+    ) -> Result<Code, Failure> {
+        match work {
+            Work::Python(python) => {
+                self.interpreter()
+                    .code(python, srcs, project, &self.settings, &self.started)
+            }
+            _ => Ok(Code::default()),
+        }
+    }
+
+    /// A function is given the columns that are declared, and nothing else of that table; a command whole files.
+    fn analyze(&self, work: &Work, _: &BTreeMap<String, Schema>) -> Result<Analysis, Failure> {
+        let Work::Python(python) = work else {
+            return Ok(Analysis::default());
+        };
+        let declared = python.columns.iter();
+        Ok(
+            declared.fold(Analysis::default(), |analysis, (input, columns)| {
+                analysis.reading(input, columns.iter().map(String::as_str))
+            }),
+        )
+    }
+
+    fn processes(&self) -> u64 {
+        self.started.load(Ordering::Relaxed)
     }
 
     /// # Panics
-    /// If the work is not [`Work::Command`].
+    /// If the work is neither [`Work::Command`] nor [`Work::Python`].
     fn execute(&self, request: &Request<'_>) -> Result<Output, Failure> {
-        let Work::Command(command) = request.work else {
-            panic!("the engine hands only commands to the process executor")
-        };
         if request.cancel.is_cancelled() {
             return Err(Failure::Cancelled);
         }
+        match request.work {
+            Work::Command(command) => self.execute_command(request, command),
+            Work::Python(python) => {
+                let (environment, imported) = {
+                    let mut interpreter = self.interpreter();
+                    let environment = interpreter.known(&self.settings, &self.started)?;
+                    (environment, interpreter.imported(&python.module))
+                };
+                let shared = Shared {
+                    environment: &environment,
+                    imported: &imported,
+                    settings: &self.settings,
+                    zygotes: &self.zygotes,
+                    started: &self.started,
+                };
+                crate::python::run(request, python, &shared)
+            }
+            _ => panic!("the engine hands only commands and functions to the process executor"),
+        }
+    }
+}
+
+impl ProcessExecutor {
+    fn interpreter(&self) -> MutexGuard<'_, Interpreter> {
+        // What is behind it is a memory: whole, whatever happened to whoever held it.
+        self.interpreter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn execute_command(&self, request: &Request<'_>, command: &Command) -> Result<Output, Failure> {
         check_out(command)?;
         let stage = Stage::new(request, command)
             .map_err(|error| io_failure("cannot lay out the command's folders", &error))?;
@@ -64,9 +168,7 @@ impl Executor for ProcessExecutor {
         crate::output::check(request, command, &stage)?;
         Ok(Output::default())
     }
-}
 
-impl ProcessExecutor {
     fn run(
         &self,
         request: &Request<'_>,
@@ -80,7 +182,8 @@ impl ProcessExecutor {
         } else {
             Network::Refused
         };
-        let sandbox = Sandbox::new(&[request.output, request.scratch], network);
+        let own = [request.output, request.scratch];
+        let sandbox = tools::sandbox(&self.settings, &own, &self.more(command, program), network);
         let emit = |line| (request.progress)(Progress::Log { line });
         let mut log = Log::new(&emit);
         let limits = Limits {
@@ -88,15 +191,28 @@ impl ProcessExecutor {
             cancel: request.cancel,
         };
         let process = self.command(command, stage, program, words);
+        self.started.fetch_add(1, Ordering::Relaxed);
         let ending = crate::process::run(process, sandbox, &stage.home, &limits, &mut log)
             .map_err(|error| not_started(&words[0], &error))?;
         let tail = log.finish();
         match ending {
             Ending::Exited(status) if status.success() => Ok(()),
-            Ending::Exited(status) => Err(failed(command, status, tail)),
+            Ending::Exited(status) => {
+                let root = &self.settings.root;
+                let undeclared = crate::undeclared::named(&tail, &stage.work, root);
+                Err(failed(command, status, undeclared, tail))
+            }
             Ending::TimedOut => Err(timed_out(command, tail)),
             Ending::Cancelled => Err(Failure::Cancelled),
         }
+    }
+
+    /// What a command reads of the machine beside what every process does: its program, and certificates and the like
+    /// that its network settings name.
+    fn more(&self, command: &Command, program: &Path) -> Vec<PathBuf> {
+        let settings = self.settings.network.values().map(PathBuf::from);
+        let settings = settings.filter(|path| command.digest.is_some() && path.is_absolute());
+        settings.chain([program.to_owned()]).collect()
     }
 
     #[expect(
@@ -135,11 +251,15 @@ impl ProcessExecutor {
         if program.contains('/') {
             return Ok(work.join(program));
         }
-        std::env::split_paths(&self.settings.path)
-            .map(|folder| folder.join(program))
-            .find(|file| is_executable(file))
-            .ok_or_else(|| not_found(program))
+        on_path(&self.settings.path, program).ok_or_else(|| not_found(program))
     }
+}
+
+/// The file of a program that is found by its name.
+pub(crate) fn on_path(path: &OsStr, program: &str) -> Option<PathBuf> {
+    std::env::split_paths(path)
+        .map(|folder| folder.join(program))
+        .find(|file| is_executable(file))
 }
 
 /// The command line with its placeholders replaced; at least one word.
@@ -201,7 +321,7 @@ fn check_out(command: &Command) -> Result<(), Failure> {
     )))
 }
 
-fn is_executable(file: &Path) -> bool {
+pub(crate) fn is_executable(file: &Path) -> bool {
     std::fs::metadata(file)
         .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
@@ -227,7 +347,12 @@ fn not_started(program: &str, error: &io::Error) -> Failure {
     }
 }
 
-fn failed(command: &Command, status: process::ExitStatus, tail: Vec<String>) -> Failure {
+fn failed(
+    command: &Command,
+    status: process::ExitStatus,
+    undeclared: Option<String>,
+    tail: Vec<String>,
+) -> Failure {
     let how = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
@@ -235,7 +360,8 @@ fn failed(command: &Command, status: process::ExitStatus, tail: Vec<String>) -> 
     };
     let message = format!("`{}` {how}", shown(command));
     let mut diagnostic = Diagnostic::error("command::failed", message);
-    if let Some(help) = reason(command, status, &tail) {
+    let undeclared = undeclared.map(|file| crate::undeclared::help(&file));
+    if let Some(help) = undeclared.or_else(|| reason(command, status, &tail)) {
         diagnostic = diagnostic.help(help);
     }
     Failure::Failed(diagnostic.detail(tail))
@@ -262,7 +388,9 @@ fn reason(command: &Command, status: process::ExitStatus, tail: &[String]) -> Op
         return Some(help.to_owned());
     }
     said(&["Permission denied", "PermissionError", "EACCES", "Operation not permitted"]).then(|| {
-        "a command may write only to `{out}`, its working folder and `$TMPDIR`; declare what else it makes as an output"
+        "a command sees what it declares and the machine's tools, neither the project nor your home, and writes only to \
+         `{out}`, its working folder and `$TMPDIR`; declare what else it needs (`srcs`, `inputs`), or loosen \
+         `sandbox` under `[project]`"
             .to_owned()
     })
 }

@@ -1,17 +1,21 @@
-//! Runs declared commands as isolated processes.
+//! Runs declared commands, and functions of the project, as isolated processes.
 //!
-//! A command gets private copies of what it declared and nothing else: a cleared environment, a home and a folder for
+//! A process gets private copies of what it declared and nothing else: a cleared environment, a home and a folder for
 //! temporary files of its own, no terminal. So an input that was not declared is missing at once, rather than stale
-//! some day. On Linux, Landlock refuses writes outside the output and the scratch folder, and TCP unless the output's
-//! digest is pinned; where it is missing the command runs all the same, and [`sandbox_status`] says so.
+//! some day. On Linux, Landlock refuses reads of all but these and the machine's tools, writes outside the output and
+//! the scratch folder, and TCP unless the output's digest is pinned; where it is missing the process runs all the same,
+//! and [`sandbox_status`] says so.
+//!
+//! A function's process is a fork of one that has its libraries imported already, where that is sound.
 //!
 //! Placeholders in the command line are the one way to name files: `{out}`, `{src}`, `{input:data:orders}`.
 //!
 //! Invariants: no process outlives [`Executor::execute`](mlbuild_action::Executor::execute) unless it left its
 //! session *and* closed its output; what is left in the output folder after a success is exactly the declared artifact,
-//! regular files only; inputs are never written through, because the command only ever sees copies.
+//! regular files only; inputs are never written through: a command only ever sees copies, and a function does where the kernel
+//! does not refuse it every write.
 //!
-//! Not here: which tools a command calls is not part of its identity yet; reads are not restricted yet.
+//! Not here: which tools a command calls is not part of its identity yet.
 
 mod digest;
 mod executor;
@@ -19,8 +23,11 @@ mod log;
 mod output;
 mod placeholder;
 mod process;
+mod python;
 mod sandbox;
 mod stage;
+mod tools;
+mod undeclared;
 
 pub use executor::{ProcessExecutor, ProcessSettings};
-pub use sandbox::{SandboxStatus, sandbox_status};
+pub use sandbox::{SandboxMode, SandboxStatus, sandbox_status};

@@ -53,7 +53,7 @@ pub(crate) fn check(
 }
 
 /// Regular files only, readable by us: the cache holds nothing else.
-fn check_regular(folder: &Path, file: &Path) -> io::Result<Result<(), Failure>> {
+pub(crate) fn check_regular(folder: &Path, file: &Path) -> io::Result<Result<(), Failure>> {
     let path = folder.join(file);
     let metadata = fs::symlink_metadata(&path)?;
     let kind = metadata.file_type();
@@ -70,7 +70,7 @@ fn check_regular(folder: &Path, file: &Path) -> io::Result<Result<(), Failure>> 
         () if kind.is_socket() => "a socket",
         () => "a device",
     };
-    let message = format!("the command's output `{}` is {what}", file.display());
+    let message = format!("the output `{}` is {what}", file.display());
     Ok(Err(Failure::Failed(
         Diagnostic::error("command::not-a-file", message).help(
             "an artifact is made of regular files and folders; write or copy the content itself",

@@ -4,7 +4,7 @@
 //! the clock and the cancel flag; there are no threads.
 
 use std::fs;
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -52,21 +52,63 @@ pub(crate) fn run(
     limits: &Limits<'_>,
     log: &mut Log<'_>,
 ) -> io::Result<Ending> {
-    let (mut reader, writer) = io::pipe()?;
-    // SAFETY: without O_NONBLOCK the reads below could hang on a stray that keeps the pipe open; the call takes
-    // integers, and the descriptor is ours.
-    if unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let (reader, writer) = output_pipe()?;
     command
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);
     isolate(&mut command, sandbox);
-    let mut child = Reaped(command.spawn()?);
+    let child = command.spawn()?;
     // It holds our copies of the pipe's writing end.
     drop(command);
+    attend(child, reader, home, limits, log)
+}
 
+/// A pipe for a process's output, of which the reading end never blocks.
+pub(crate) fn output_pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    // SAFETY: without O_NONBLOCK the reads below could hang on a stray that keeps the pipe open; the call takes
+    // integers, and the descriptor is ours.
+    if unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((reader, writer))
+}
+
+/// A process that has been started and leads a session of its own, whoever its parent is.
+pub(crate) trait Running {
+    fn id(&self) -> u32;
+
+    /// How it ended, if it has.
+    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>>;
+
+    /// Waits for its end.
+    fn wait(&mut self) -> io::Result<ExitStatus>;
+}
+
+impl Running for Child {
+    fn id(&self) -> u32 {
+        self.id()
+    }
+
+    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.try_wait()
+    }
+
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.wait()
+    }
+}
+
+/// Sees a process to its end; its output comes from `reader`. As for [`run`] otherwise.
+pub(crate) fn attend(
+    child: impl Running,
+    mut reader: PipeReader,
+    home: &Path,
+    limits: &Limits<'_>,
+    log: &mut Log<'_>,
+) -> io::Result<Ending> {
+    let mut child = Reaped(child);
     let ending = watch(&mut child, &mut reader, limits, log)?;
     let mut open = true;
     child.signal(libc::SIGKILL);
@@ -99,7 +141,7 @@ fn isolate(command: &mut Command, sandbox: Sandbox) {
 }
 
 fn watch(
-    child: &mut Reaped,
+    child: &mut Reaped<impl Running>,
     reader: &mut PipeReader,
     limits: &Limits<'_>,
     log: &mut Log<'_>,
@@ -132,9 +174,9 @@ fn watch(
 }
 
 /// A child whose session is killed and that is waited for, whatever happens.
-struct Reaped(Child);
+struct Reaped<P: Running>(P);
 
-impl Reaped {
+impl<P: Running> Reaped<P> {
     /// Asks the whole group to end, then makes it.
     fn stop(&mut self, reader: &mut PipeReader, log: &mut Log<'_>) -> io::Result<()> {
         self.signal(libc::SIGTERM);
@@ -156,7 +198,7 @@ impl Reaped {
     }
 }
 
-impl Drop for Reaped {
+impl<P: Running> Drop for Reaped<P> {
     fn drop(&mut self) {
         if let Ok(None) = self.0.try_wait() {
             self.signal(libc::SIGKILL);
@@ -193,7 +235,7 @@ fn drain(reader: &mut PipeReader, log: &mut Log<'_>) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Kills processes that left the session but still have the command's home in their environment.
+/// Kills processes that left the session but still have the command's home in their environment, or work beside it.
 fn kill_strays(home: &Path) {
     let marker = format!("HOME={}", home.display());
     let Ok(processes) = fs::read_dir("/proc") else {
@@ -207,13 +249,13 @@ fn kill_strays(home: &Path) {
         else {
             continue;
         };
-        let Ok(environment) = fs::read(process.path().join("environ")) else {
-            continue;
-        };
-        if environment
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == marker.as_bytes())
-        {
+        let works_beside = fs::read_link(process.path().join("cwd")).is_ok_and(|folder| {
+            home.parent()
+                .is_some_and(|beside| folder.starts_with(beside))
+        });
+        let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0);
+        if works_beside || variables.any(|variable| variable == marker.as_bytes()) {
             // SAFETY: the call takes integers.
             unsafe { libc::kill(id, libc::SIGKILL) };
         }

@@ -1,26 +1,48 @@
-//! Landlock: what a command may write, and whether it may use the network.
+//! Landlock: what a process may read and write, and whether it may use the network.
 //!
 //! A [`Sandbox`] is built before the fork, where memory may be allocated; [`Sandbox::enter`] makes system calls only.
 //! It is best effort: what the running kernel cannot enforce is left out, and [`sandbox_status`] tells.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// What the running kernel can enforce on commands.
+/// What is asked to be enforced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SandboxMode {
+    /// Reads of what is neither declared nor a tool of the machine are refused, writes outside of a process's folders,
+    /// and the network.
+    #[default]
+    Strict,
+    /// Only writes and the network are.
+    Warn,
+    /// Nothing is.
+    Off,
+}
+
+/// What the running kernel can enforce.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SandboxStatus {
-    /// Writes outside a command's folders are refused, and so is TCP unless a digest is pinned.
+    /// Reads and writes elsewhere are refused, and so is TCP unless a digest is pinned.
     Full,
-    /// Writes are refused, the network is not (Linux before 6.7).
+    /// Reads and writes are, the network is not (Linux before 6.7).
     FilesOnly,
     /// Nothing is refused: not Linux, or Landlock is not enabled.
     Missing,
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::Sandbox;
-#[cfg(target_os = "linux")]
 pub use linux::sandbox_status;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{Sandbox, refuses_all_writes};
+
+/// What a process may do.
+pub(crate) struct Rules<'a> {
+    /// Folders in which it may do everything.
+    pub(crate) own: &'a [&'a Path],
+    /// What else it may read; `None` is everything.
+    pub(crate) readable: Option<&'a [PathBuf]>,
+    pub(crate) network: Network,
+}
 
 /// Whether a command may use the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,15 +53,14 @@ pub(crate) enum Network {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::os::fd::{AsRawFd, OwnedFd};
-    use std::path::PathBuf;
+    use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
     use landlock::{
         ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
         RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
     };
 
-    use super::{Network, Path, SandboxStatus, io};
+    use super::{Network, PathBuf, Rules, SandboxStatus, io};
 
     /// Rights up to this version of Landlock's interface are used. Device ioctls (version 5) stay free: GPUs need them.
     const FILES: ABI = ABI::V3;
@@ -80,13 +101,32 @@ mod linux {
         }
     }
 
+    /// Whether the running kernel refuses every way of writing a file: those before Linux 6.2 let it be truncated.
+    pub(crate) fn refuses_all_writes() -> bool {
+        let strict = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        let created = strict
+            .handle_access(AccessFs::from_write(FILES))
+            .and_then(|ruleset| ruleset.create());
+        created.is_ok()
+    }
+
     /// A set of rules, ready to be applied to a process.
     pub(crate) struct Sandbox(Option<OwnedFd>);
 
     impl Sandbox {
-        /// Rules that allow writing in these folders; reading is not restricted.
-        pub(crate) fn new(writable: &[&Path], network: Network) -> Self {
-            Self(ruleset(writable, network).unwrap_or(None))
+        /// These rules, as far as they can be enforced.
+        pub(crate) fn new(rules: &Rules<'_>) -> Self {
+            Self(ruleset(rules).unwrap_or(None))
+        }
+
+        /// No rules.
+        pub(crate) fn none() -> Self {
+            Self(None)
+        }
+
+        /// The kernel's object, for a process that applies it itself; `None` if there are no rules.
+        pub(crate) fn descriptor(&self) -> Option<RawFd> {
+            self.0.as_ref().map(AsRawFd::as_raw_fd)
         }
 
         /// Applies the rules to the calling thread, for good.
@@ -109,19 +149,29 @@ mod linux {
         }
     }
 
-    fn ruleset(writable: &[&Path], network: Network) -> Result<Option<OwnedFd>, RulesetError> {
-        let write = AccessFs::from_write(FILES);
-        let mut rules = Ruleset::default()
-            .handle_access(write)?
+    fn ruleset(rules: &Rules<'_>) -> Result<Option<OwnedFd>, RulesetError> {
+        let Rules {
+            own,
+            readable,
+            network,
+        } = rules;
+        let read = AccessFs::from_read(FILES);
+        let all = match readable {
+            Some(_) => read | AccessFs::from_write(FILES),
+            None => AccessFs::from_write(FILES),
+        };
+        let mut ruleset = Ruleset::default()
+            .handle_access(all)?
             .scope(Scope::from_all(SCOPES))?;
-        if network == Network::Refused {
-            rules = rules.handle_access(AccessNet::from_all(NETWORK))?;
+        if *network == Network::Refused {
+            ruleset = ruleset.handle_access(AccessNet::from_all(NETWORK))?;
         }
-        let created = rules
+        let created = ruleset
             .create()?
-            .add_rules(path_beneath_rules(writable, write))?
-            .add_rules(path_beneath_rules(WRITABLE, write))?
-            .add_rules(path_beneath_rules(nvidia_devices(), write))?;
+            .add_rules(path_beneath_rules(*own, all))?
+            .add_rules(path_beneath_rules(WRITABLE, all))?
+            .add_rules(path_beneath_rules(nvidia_devices(), all))?
+            .add_rules(path_beneath_rules(readable.unwrap_or_default(), read))?;
         Ok(created.into())
     }
 
@@ -135,23 +185,31 @@ mod linux {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::Sandbox;
-#[cfg(not(target_os = "linux"))]
 pub use elsewhere::sandbox_status;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::{Sandbox, refuses_all_writes};
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
-    use super::{Network, Path, SandboxStatus, io};
+    use super::{Rules, SandboxStatus, io};
 
     /// Tells what the running kernel can enforce on commands: here, nothing.
     pub fn sandbox_status() -> SandboxStatus {
         SandboxStatus::Missing
     }
 
+    pub(crate) fn refuses_all_writes() -> bool {
+        false
+    }
+
     pub(crate) struct Sandbox;
 
     impl Sandbox {
-        pub(crate) fn new(_: &[&Path], _: Network) -> Self {
+        pub(crate) fn new(_: &Rules<'_>) -> Self {
+            Self
+        }
+
+        pub(crate) fn none() -> Self {
             Self
         }
 

@@ -59,6 +59,7 @@ fn command(line: CommandLine) -> Case {
         settings: ProcessSettings {
             path: OsString::from("/usr/local/bin:/usr/bin:/bin"),
             network: BTreeMap::new(),
+            ..ProcessSettings::default()
         },
         cancel: Cancel::new(),
         log: Mutex::default(),

@@ -55,7 +55,11 @@ impl Executor for TableExecutor {
                 Work::Ingest(ingest) => ingest::ingest(request, ingest).await,
                 Work::Sql(sql) => query::build(request, sql).await,
                 Work::Check(check) => check::check(request, check).await,
-                Work::Command(_) | Work::Train(_) | Work::Predict(_) | Work::Evaluate(_) => {
+                Work::Command(_)
+                | Work::Python(_)
+                | Work::Train(_)
+                | Work::Predict(_)
+                | Work::Evaluate(_) => {
                     unreachable!("the engine hands other work to other executors")
                 }
             }

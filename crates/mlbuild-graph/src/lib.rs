@@ -12,6 +12,7 @@
 mod cycle;
 mod evaluate;
 mod graph;
+mod python;
 mod query;
 mod resolve;
 mod select;

@@ -79,6 +79,7 @@ impl<'a> Resolver<'a> {
             None => label.kind().is_tabular(),
             Some(Definition::Path(path)) => path.ingestion.format != Format::Files,
             Some(Definition::Command(command)) => command.ingestion.is_some(),
+            Some(Definition::Python(python)) => python.ingestion.is_some(),
             Some(Definition::Sql(_) | Definition::Predict(_)) => true,
             Some(Definition::Train(_) | Definition::Evaluate(_)) => false,
         }
@@ -250,6 +251,7 @@ impl<'a> Resolver<'a> {
                 }]
             }),
             Definition::Command(command) => self.command(declaration, command),
+            Definition::Python(python) => self.python(declaration, python, &resources),
             Definition::Train(train) => self.train(declaration, train, &resources),
             Definition::Predict(predict) => self.predict(declaration, predict, &resources),
             Definition::Evaluate(evaluate) => self
@@ -305,7 +307,7 @@ impl<'a> Resolver<'a> {
         }]
     }
 
-    fn files(&self, patterns: &[Spanned<ProjectPath>]) -> InputSource {
+    pub(crate) fn files(&self, patterns: &[Spanned<ProjectPath>]) -> InputSource {
         let start = patterns.first().map_or(0, |first| first.range.start);
         let end = patterns.last().map_or(0, |last| last.range.end);
         InputSource::Files(FileSet {
@@ -439,7 +441,7 @@ pub(crate) fn input(name: String, from: InputSource) -> StageInput {
     StageInput { name, from }
 }
 
-fn ingest(declaration: &Declaration, ingestion: &Ingestion) -> Work {
+pub(crate) fn ingest(declaration: &Declaration, ingestion: &Ingestion) -> Work {
     Work::Ingest(Ingest {
         format: ingestion.format,
         types: ingestion.types.clone(),

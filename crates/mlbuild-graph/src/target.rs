@@ -34,7 +34,11 @@ impl Target {
         self.stages.iter().any(|stage| match &stage.work {
             Work::Ingest(ingest) => ingest.format != mlbuild_action::Format::Files,
             Work::Sql(_) | Work::Predict(_) => true,
-            Work::Command(_) | Work::Train(_) | Work::Evaluate(_) | Work::Check(_) => false,
+            Work::Command(_)
+            | Work::Python(_)
+            | Work::Train(_)
+            | Work::Evaluate(_)
+            | Work::Check(_) => false,
         })
     }
 

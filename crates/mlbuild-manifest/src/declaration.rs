@@ -56,6 +56,36 @@ pub struct Project {
     pub name: String,
     /// What it is for.
     pub description: Option<String>,
+    /// The Python interpreter for its functions: a path relative to the project, or a name to be found on the `PATH`.
+    pub python: Option<String>,
+    /// What processes may read.
+    pub sandbox: Sandbox,
+}
+
+/// What processes may read beside what they declare. Never identity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Sandbox {
+    /// The tools of the machine; neither the project nor the user's files.
+    #[default]
+    Strict,
+    /// Everything; builds say so.
+    Warn,
+    /// Everything; and writes and the network are not restricted either.
+    Off,
+}
+
+impl Sandbox {
+    /// Every mode, in the order in which diagnostics list them.
+    pub const ALL: [Self; 3] = [Self::Strict, Self::Warn, Self::Off];
+
+    /// The mode as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// One target.
@@ -103,6 +133,8 @@ pub enum Rule {
     Sql,
     /// A process.
     Command,
+    /// A function of the project.
+    Python,
     /// A model, fitted.
     Train,
     /// A model, applied.
@@ -113,10 +145,11 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in the order in which diagnostics list them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Path,
         Self::Sql,
         Self::Command,
+        Self::Python,
         Self::Train,
         Self::Predict,
         Self::Evaluate,
@@ -128,6 +161,7 @@ impl Rule {
             Self::Path => "path",
             Self::Sql => "sql",
             Self::Command => "command",
+            Self::Python => "python",
             Self::Train => "train",
             Self::Predict => "predict",
             Self::Evaluate => "evaluate",
@@ -147,7 +181,7 @@ impl Rule {
         match self {
             Self::Path | Self::Predict => &[Kind::Data],
             Self::Sql => &[Kind::Data, Kind::Features],
-            Self::Command => &Kind::ALL,
+            Self::Command | Self::Python => &Kind::ALL,
             Self::Train => &[Kind::Model],
             Self::Evaluate => &[Kind::Report],
         }
@@ -163,6 +197,8 @@ pub enum Definition {
     Sql(SqlDefinition),
     /// By a process.
     Command(CommandDefinition),
+    /// By a function of the project.
+    Python(PythonDefinition),
     /// By fitting a model.
     Train(TrainDefinition),
     /// By applying a model.
@@ -178,6 +214,7 @@ impl Definition {
             Self::Path(_) => Rule::Path,
             Self::Sql(_) => Rule::Sql,
             Self::Command(_) => Rule::Command,
+            Self::Python(_) => Rule::Python,
             Self::Train(_) => Rule::Train,
             Self::Predict(_) => Rule::Predict,
             Self::Evaluate(_) => Rule::Evaluate,
@@ -264,6 +301,29 @@ pub struct CommandDefinition {
     /// The digest that the output must have.
     pub digest: Option<PinnedDigest>,
     /// Set when the output is read as a table.
+    pub ingestion: Option<Ingestion>,
+}
+
+/// Rule `python`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PythonDefinition {
+    /// The module that the function is in, found from the project's root: `lib.labels`.
+    pub module: String,
+    /// The function's name.
+    pub function: String,
+    /// Targets that it reads.
+    pub inputs: Vec<Spanned<Label>>,
+    /// The columns that it is given of an input; each is among `inputs`.
+    pub columns: Vec<(Spanned<Label>, Vec<String>)>,
+    /// Its parameters.
+    pub params: BTreeMap<String, Value>,
+    /// Files of the project that it reads, or imports by names that only show when it runs.
+    pub srcs: Vec<Spanned<ProjectPath>>,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// Set when it makes a table: how its Parquet files are read.
     pub ingestion: Option<Ingestion>,
 }
 

@@ -2,6 +2,7 @@
 
 mod command;
 mod model;
+mod python;
 mod report;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub(crate) fn definition<'t>(
         Rule::Path => path(reader, target).map(Definition::Path),
         Rule::Sql => sql(reader, target).map(Definition::Sql),
         Rule::Command => command::command(reader, target).map(Definition::Command),
+        Rule::Python => python::python(reader, target).map(Definition::Python),
         Rule::Train => model::train(reader, target).map(Definition::Train),
         Rule::Predict => model::predict(reader, target).map(Definition::Predict),
         Rule::Evaluate => report::evaluate(reader, target).map(Definition::Evaluate),

@@ -3,7 +3,7 @@
 use crate::Rule;
 
 /// Keys of `[project]`.
-pub(crate) const PROJECT: &[&str] = &["name", "description"];
+pub(crate) const PROJECT: &[&str] = &["name", "description", "python", "sandbox"];
 
 /// Keys of every target.
 pub(crate) const COMMON: &[&str] = &["description", "owner", "resources", "tags"];
@@ -31,7 +31,7 @@ pub(crate) const CHECKS: &[&str] = &[
 pub(crate) const GATE: &[&str] = &["above", "max", "metric", "min", "model"];
 
 /// Keys of the design that this version does not know yet.
-pub(crate) const PLANNED: &[&str] = &["python", "url"];
+pub(crate) const PLANNED: &[&str] = &["url"];
 
 /// The keys of a rule, common ones aside.
 pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
@@ -40,6 +40,17 @@ pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
         Rule::Sql => &["order", "params", "sql"],
         Rule::Command => &[
             "command", "digest", "env", "inputs", "out", "srcs", "timeout",
+        ],
+        Rule::Python => &[
+            "columns",
+            "env",
+            "format",
+            "inputs",
+            "params",
+            "python",
+            "srcs",
+            "timeout",
+            "tolerance",
         ],
         Rule::Train => &[
             "catalog",

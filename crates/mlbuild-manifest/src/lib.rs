@@ -24,8 +24,8 @@ pub use architecture::{ARCHITECTURES, Architecture, ParamRange, Parameter};
 pub use declaration::{
     CheckDeclaration, CheckDefinition, CommandDefinition, Declaration, Definition,
     EvaluateDefinition, GateBound, GateDeclaration, Ingestion, Manifest, PathDefinition,
-    PredictDefinition, Project, Resources, Rule, SourceText, Spanned, SqlDefinition, SqlText,
-    TrainDefinition,
+    PredictDefinition, Project, PythonDefinition, Resources, Rule, Sandbox, SourceText, Spanned,
+    SqlDefinition, SqlText, TrainDefinition,
 };
 pub use label::{BadLabel, BadPath, Kind, Label, ProjectPath, is_name};
 pub use nearest::{list, nearest};

@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 use crate::definition::{Target, definition};
 use crate::reader::{Reader, Section};
 use crate::{
-    Declaration, Definition, Kind, Label, Manifest, Project, Resources, Rule, SourceText, Spanned,
-    checks, keys, list, nearest, quantity,
+    Declaration, Definition, Kind, Label, Manifest, Project, Resources, Rule, Sandbox, SourceText,
+    Spanned, checks, keys, list, nearest, quantity,
 };
 
 /// Name of the manifest, in the project's root.
@@ -220,10 +220,28 @@ fn project<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Project {
         );
     }
     let description = reader.string(&section, "description");
+    let python = reader.name(&section, "python");
     Project {
         name: name.map(|name| name.value).unwrap_or_default(),
         description: description.map(|text| text.value),
+        python: python.map(|python| python.value),
+        sandbox: sandbox(reader, &section).unwrap_or_default(),
     }
+}
+
+fn sandbox<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Sandbox> {
+    let written = reader.string(section, "sandbox")?;
+    let names = Sandbox::ALL.map(Sandbox::as_str);
+    let known = Sandbox::ALL
+        .into_iter()
+        .find(|mode| mode.as_str() == written.value);
+    if known.is_none() {
+        let message = format!("unknown sandbox `{}`", written.value);
+        let help = format!("it is one of {}", list(names));
+        let code = "manifest::bad-value";
+        reader.error(code, message, written.range, "not a mode", help);
+    }
+    known
 }
 
 fn known_kind(reader: &mut Reader<'_>, key: &Spanned<String>) -> Option<Kind> {
@@ -478,6 +496,7 @@ fn table_keys(reader: &mut Reader<'_>, section: &Section<'_>, definition: &Defin
     let files = match definition {
         Definition::Path(path) => path.ingestion.format == mlbuild_action::Format::Files,
         Definition::Command(command) => command.ingestion.is_none(),
+        Definition::Python(python) => python.ingestion.is_none(),
         _ => false,
     };
     for &key in keys::TABLE {
@@ -486,7 +505,11 @@ fn table_keys(reader: &mut Reader<'_>, section: &Section<'_>, definition: &Defin
                 "`{key}` needs a table, and {} keeps its files as they are",
                 section.name
             );
-            let help = "add `format` to read the files as a table".to_owned();
+            let help = match definition {
+                Definition::Python(_) => "leave `format` away to make a table",
+                _ => "add `format` to read the files as a table",
+            };
+            let help = help.to_owned();
             reader.error(
                 "manifest::not-a-table",
                 message,

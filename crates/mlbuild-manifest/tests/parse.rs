@@ -175,10 +175,10 @@ fn a_target_has_one_rule_and_its_kind_has_it() {
     assert_snapshot!(check("[data.x]\ndescription = \"nothing\"\n[model.m]\n"), @r#"
     manifest::no-rule: nothing says how `data:x` is made
       mlbuild.toml:3:7 `x`: has no rule
-      help: add one of `path`, `sql`, `command` and `predict`, or write `data/x.sql`
+      help: add one of `path`, `sql`, `command`, `python` and `predict`, or write `data/x.sql`
     manifest::no-rule: nothing says how `model:m` is made
       mlbuild.toml:5:8 `m`: has no rule
-      help: add one of `command` and `train`
+      help: add one of `command`, `python` and `train`
     "#);
     assert_snapshot!(check("[data.x]\npath = \"x.csv\"\nsql = \"select 1\"\n"), @r#"
     manifest::two-rules: `data:x` has two rules: `path` and `sql`
@@ -194,19 +194,57 @@ fn a_target_has_one_rule_and_its_kind_has_it() {
     assert_snapshot!(check("[features.x]\npath = \"x.csv\"\n[data.y]\ntrain = \"markov\"\ninput = \"data:x\"\n"), @r#"
     manifest::wrong-kind: rule `path` does not make a feature table
       mlbuild.toml:4:1 `path`: not for kind `features`
-      help: it makes targets of kind `data`; a feature table has one of `sql` and `command`
+      help: it makes targets of kind `data`; a feature table has one of `sql`, `command` and `python`
     manifest::wrong-kind: rule `train` does not make a dataset
       mlbuild.toml:6:1 `train`: not for kind `data`
-      help: it makes targets of kind `model`; a dataset has one of `path`, `sql`, `command` and `predict`
+      help: it makes targets of kind `model`; a dataset has one of `path`, `sql`, `command`, `python` and `predict`
     "#);
-    assert_snapshot!(check("[data.x]\npython = \"a:b\"\n"), @r#"
-    manifest::unknown-rule: rule `python` is not in this version
-      mlbuild.toml:4:1 `python`: not yet
-      help: the rules are `path`, `sql`, `command`, `train`, `predict` and `evaluate`
+    assert_snapshot!(check("[data.x]\nurl = \"https://a\"\n"), @r#"
+    manifest::unknown-rule: rule `url` is not in this version
+      mlbuild.toml:4:1 `url`: not yet
+      help: the rules are `path`, `sql`, `command`, `python`, `train`, `predict` and `evaluate`
     "#);
     assert_snapshot!(check("[data]\nx = 3\n"), @r#"
     manifest::wrong-type: `x` must be a table
       mlbuild.toml:4:5 `3`: this is an integer
+    "#);
+}
+
+#[test]
+fn a_function_is_named_and_given_what_it_declares() {
+    assert_snapshot!(check("[data.x]\npython = \"lib.x\"\n"), @r#"
+    manifest::bad-function: `lib.x` does not name a function
+      mlbuild.toml:4:10 `"lib.x"`: not `module:function`
+      help: write `module:function`, the module as from the project's root: `lib/labels.py` is `lib.labels`
+    "#);
+    assert_snapshot!(check("[data.x]\npython = \"a:b\"\ncolumns = { \"data:y\" = [\"id\"] }\n"), @r#"
+    manifest::bad-value: `columns` names `data:y`, which is no input
+      mlbuild.toml:5:13 `"data:y"`: not an input
+      help: add `"data:y"` to `inputs`
+    "#);
+    assert_snapshot!(check("[data.x]\npython = \"a:b\"\ninputs = [\"data:y\"]\ncolumns = { \"data:y\" = [] }\nparams = { a = [1] }\n"), @r#"
+    manifest::bad-value: `columns` lists no column of `data:y`
+      mlbuild.toml:6:24 `[]`: empty
+      help: leave the input away if its columns are not read
+    manifest::wrong-type: `a` must be a number, a string or a boolean
+      mlbuild.toml:7:16 `[1]`: this is an array
+    "#);
+    assert_snapshot!(check("[model.x]\npython = \"a:b\"\nformat = \"files\"\n"), @r#"
+    manifest::not-a-table: `format` makes a table, and a model is none
+      mlbuild.toml:5:1 `format`: not a table
+    "#);
+    assert_snapshot!(check("[data.x]\npython = \"a:b\"\nformat = \"csv\"\nrow_number = \"n\"\n"), @r#"
+    manifest::bad-value: a function yields a table or files, not `csv`
+      mlbuild.toml:5:10 `"csv"`: neither `parquet` nor `files`
+      help: leave `format` away for a table, or write `format = "files"`
+    manifest::unknown-key: `row_number` does not belong to rule `python`
+      mlbuild.toml:6:1 `row_number`: not a key here
+      help: it is a key of rule `path`
+    "#);
+    assert_snapshot!(check("[data.x]\npython = \"a:b\"\nformat = \"files\"\nkey = [\"id\"]\n"), @r#"
+    manifest::not-a-table: `key` needs a table, and `data:x` keeps its files as they are
+      mlbuild.toml:6:1 `key`: only tables have it
+      help: leave `format` away to make a table
     "#);
 }
 

@@ -12,6 +12,7 @@
 mod column_digest;
 mod compare;
 mod error;
+mod project;
 mod reader;
 mod rows;
 mod types;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use compare::{first_difference, reshape};
 pub use error::TableError;
+pub use project::project;
 pub use reader::TableReader;
 pub use rows::{RowChanges, row_changes};
 pub use types::{canonical_schema, canonical_type, parse_type, type_name};

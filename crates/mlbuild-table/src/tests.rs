@@ -416,3 +416,26 @@ fn a_batch_with_other_columns_is_refused() {
         "a batch has the columns (x: Utf8), not (x: Int64)"
     );
 }
+
+#[test]
+fn a_projection_has_the_columns_asked_for_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let [from, to] = [FILE_NAME, "some.parquet"].map(|name| folder.path().join(name));
+    let rows = any_rows(20_000, 7);
+    let mut writer = TableWriter::create(&from, &rows.schema()).unwrap();
+    writer.write(&rows).unwrap();
+    writer.finish(&[]).unwrap();
+    let schema = rows.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    let reversed = names.iter().rev().copied().collect();
+    for columns in [reversed, vec![names[0]]] {
+        let _ = fs::remove_file(&to);
+        project(&from, &to, &columns).unwrap();
+        let read = |reader: TableReader| reader.map(Result::unwrap).collect::<Vec<_>>();
+        let copied = read(TableReader::open(&to).unwrap());
+        let expected = read(TableReader::open_columns(&from, &columns).unwrap());
+        assert_eq!(copied, expected);
+    }
+    let missing = project(&from, &to, &["nothing"]).unwrap_err();
+    assert!(matches!(missing, TableError::NoColumn { .. }));
+}

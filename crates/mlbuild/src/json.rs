@@ -169,6 +169,7 @@ pub(crate) fn summary(summary: &Summary, run: Option<&str>, took: Duration) -> V
         "cancelled": summary.cancelled,
         "sources": { "stats": summary.looks.stats, "digested": summary.looks.digested },
         "queries_planned": summary.queries_planned,
+        "processes": summary.processes,
         "run": run.and_then(|run| run.parse::<i64>().ok()),
     })
 }

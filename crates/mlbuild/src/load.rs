@@ -16,6 +16,8 @@ use crate::terminal::Terminal;
 pub(crate) struct Loaded {
     pub(crate) project: Project,
     pub(crate) sources: Vec<SourceText>,
+    /// What the manifest says of the project itself.
+    pub(crate) declared: mlbuild_manifest::Project,
 }
 
 /// Loads the project around `directory` (or the current folder), showing warnings as it goes.
@@ -37,7 +39,19 @@ pub(crate) fn load(
     }
     terminal.diagnostics(&diagnostics, &sources);
     let project = Project::open(&root, graph, crate::env::now())?;
-    Ok(Loaded { project, sources })
+    Ok(Loaded {
+        project,
+        sources,
+        declared: manifest.project,
+    })
+}
+
+/// What the manifest of the project at `root` says of the project itself, as far as it can be read.
+pub(crate) fn declared(root: &Path) -> mlbuild_manifest::Project {
+    match read_text(root, MANIFEST_FILE.to_owned()) {
+        Ok(text) => mlbuild_manifest::parse(&text, &[]).0.project,
+        Err(_) => mlbuild_manifest::Project::default(),
+    }
 }
 
 /// The folder of the nearest `mlbuild.toml`, from `directory` upwards.
@@ -125,7 +139,8 @@ pub(crate) fn select(
     let graph: &Graph = &loaded.project.graph;
     let stale = || {
         let all: Vec<Label> = graph.targets().map(|target| target.label.clone()).collect();
-        let planned = mlbuild_engine::plan(&loaded.project, &all, &crate::wiring::executors());
+        let planned =
+            mlbuild_engine::plan(&loaded.project, &all, &crate::wiring::executors(loaded));
         let stale = planned
             .into_iter()
             .filter(|planned| planned.verdict != mlbuild_engine::Verdict::UpToDate);

@@ -1,12 +1,19 @@
 //! Names the concrete executors and what they are told about this machine.
 
+use std::path::{Path, PathBuf};
+
+use mlbuild_action::Diagnostic;
 use mlbuild_engine::Executors;
 use mlbuild_exec_model::{ModelExecutor, WorkerSettings};
-use mlbuild_exec_process::{ProcessExecutor, ProcessSettings};
+use mlbuild_exec_process::{
+    ProcessExecutor, ProcessSettings, SandboxMode, SandboxStatus, sandbox_status,
+};
 use mlbuild_exec_table::TableExecutor;
+use mlbuild_manifest::Sandbox;
 use mlbuild_report::ReportExecutor;
 
 use crate::env;
+use crate::load::Loaded;
 
 /// Variables that a download behind a company's proxy or mirror needs; only commands with a pinned
 /// digest, whose result cannot depend on them, see them.
@@ -34,10 +41,13 @@ const NETWORK_VARIABLES: [&str; 20] = [
 ];
 
 /// The executors of this machine. Cheap: none starts anything before it is used.
-pub(crate) fn executors() -> Executors {
+pub(crate) fn executors(loaded: &Loaded) -> Executors {
     Executors {
         table: Box::new(TableExecutor::new()),
-        process: Box::new(ProcessExecutor::new(process_settings())),
+        process: Box::new(ProcessExecutor::new(process_settings(
+            &loaded.project.root,
+            &loaded.declared,
+        ))),
         model: Box::new(ModelExecutor::new(worker_settings())),
         report: Box::new(ReportExecutor::new()),
     }
@@ -51,13 +61,51 @@ pub(crate) fn arguments() -> Vec<String> {
         .collect()
 }
 
-fn process_settings() -> ProcessSettings {
+fn process_settings(root: &Path, declared: &mlbuild_manifest::Project) -> ProcessSettings {
     let network = NETWORK_VARIABLES
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), env::var(name)?.into())));
     ProcessSettings {
         path: env::var("PATH").unwrap_or_default().into(),
         network: network.collect(),
+        root: root.to_owned(),
+        home: env::var("HOME").map(PathBuf::from),
+        sandbox: match declared.sandbox {
+            Sandbox::Strict => SandboxMode::Strict,
+            Sandbox::Warn => SandboxMode::Warn,
+            Sandbox::Off => SandboxMode::Off,
+        },
+        python: declared.python.clone(),
+    }
+}
+
+/// The Python that runs the functions of the project at `root`, or why there is none.
+pub(crate) fn python(root: &Path) -> Result<String, Diagnostic> {
+    let declared = crate::load::declared(root);
+    ProcessExecutor::new(process_settings(root, &declared)).python()
+}
+
+/// What a build that starts processes is to say about how freely they read.
+pub(crate) fn sandbox_warning(loaded: &Loaded) -> Option<Diagnostic> {
+    let free = "undeclared inputs of commands and functions go unnoticed";
+    match (loaded.declared.sandbox, sandbox_status()) {
+        (Sandbox::Off, _) | (Sandbox::Strict, SandboxStatus::Full | SandboxStatus::FilesOnly) => {
+            None
+        }
+        (_, SandboxStatus::Missing) => Some(
+            Diagnostic::warning(
+                "sandbox::missing",
+                format!("this system has no Landlock: {free}"),
+            )
+            .help("`sandbox = \"off\"` under `[project]` silences this"),
+        ),
+        (Sandbox::Warn, _) => Some(
+            Diagnostic::warning(
+                "sandbox::loose",
+                format!("the sandbox is set to `warn`: {free}"),
+            )
+            .help("`sandbox = \"strict\"` under `[project]` finds them"),
+        ),
     }
 }
 

@@ -206,6 +206,7 @@ fn key(work: &Work, tables: &BTreeMap<String, Table>, analysis: &Analysis) -> St
         work: work.clone(),
         inputs: tables.iter().map(input).collect(),
         plan: analysis.plan,
+        code: BTreeMap::new(),
         toolchain: String::new(),
     };
     action.key().to_string()

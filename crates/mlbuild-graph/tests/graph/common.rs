@@ -63,6 +63,7 @@ fn render_target(target: &Target) -> String {
             Work::Ingest(ingest) => format!("ingest {}", ingest.format.as_str()),
             Work::Sql(_) => "sql".to_owned(),
             Work::Command(_) => "command".to_owned(),
+            Work::Python(python) => format!("python {}:{}", python.module, python.function),
             Work::Train(train) => format!("train {}", train.architecture),
             Work::Predict(predict) => format!("predict by {}", predict.key.join(", ")),
             Work::Evaluate(evaluate) => format!(

@@ -1,13 +1,14 @@
 //! Rule `command`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mlbuild_action::{CommandLine, Format};
 use toml::de::DeValue;
 
 use super::{Target, format, ingestion};
 use crate::reader::{Reader, Section};
-use crate::{CommandDefinition, Ingestion, Label, Spanned, quantity};
+use crate::{CommandDefinition, Ingestion, Label, ProjectPath, Spanned, quantity};
 
 pub(super) fn command<'t>(
     reader: &mut Reader<'t>,
@@ -15,30 +16,13 @@ pub(super) fn command<'t>(
 ) -> Option<CommandDefinition> {
     let section = target.section;
     let line = command_line(reader, section);
-    let mut srcs = Vec::new();
-    for path in reader.strings(section, "srcs").unwrap_or_default() {
-        srcs.extend(reader.as_source_path(path));
-    }
+    let srcs = srcs(reader, section);
     let inputs = labels(reader, section, "inputs");
     let out = reader
         .name(section, "out")
         .and_then(|out| reader.as_path(out));
     let env = environment(reader, section);
-    let timeout = reader.string(section, "timeout").and_then(|text| {
-        let timeout = quantity::duration(&text);
-        if timeout.is_none() {
-            let message = format!("`{}` is not a duration", text.value);
-            let help = "write a number and a unit, as in `500ms`, `90s`, `10m` or `2h`".to_owned();
-            reader.error(
-                "manifest::bad-value",
-                message,
-                text.range,
-                "not a duration",
-                help,
-            );
-        }
-        timeout
-    });
+    let timeout = timeout(reader, section);
     let digest = reader.string(section, "digest").and_then(|text| {
         let digest = quantity::digest(&text);
         if digest.is_none() {
@@ -161,7 +145,33 @@ fn placeholders(
     }
 }
 
-fn environment<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> BTreeMap<String, String> {
+pub(super) fn srcs<'t>(
+    reader: &mut Reader<'t>,
+    section: &Section<'t>,
+) -> Vec<Spanned<ProjectPath>> {
+    let paths = reader.strings(section, "srcs").unwrap_or_default();
+    paths
+        .into_iter()
+        .filter_map(|path| reader.as_source_path(path))
+        .collect()
+}
+
+pub(super) fn timeout<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Duration> {
+    let text = reader.string(section, "timeout")?;
+    let timeout = quantity::duration(&text);
+    if timeout.is_none() {
+        let message = format!("`{}` is not a duration", text.value);
+        let help = "write a number and a unit, as in `500ms`, `90s`, `10m` or `2h`".to_owned();
+        let (code, label) = ("manifest::bad-value", "not a duration");
+        reader.error(code, message, text.range, label, help);
+    }
+    timeout
+}
+
+pub(super) fn environment<'t>(
+    reader: &mut Reader<'t>,
+    section: &Section<'t>,
+) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     let Some(table) = reader.table(section, "env") else {
         return env;
@@ -222,7 +232,11 @@ fn command_ingestion<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Op
     (format != Format::Files).then_some(ingestion)
 }
 
-fn labels<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Vec<Spanned<Label>> {
+pub(super) fn labels<'t>(
+    reader: &mut Reader<'t>,
+    section: &Section<'t>,
+    key: &str,
+) -> Vec<Spanned<Label>> {
     let Some((_, value)) = section.get(key) else {
         return Vec::new();
     };

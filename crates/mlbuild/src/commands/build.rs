@@ -33,12 +33,21 @@ pub(crate) fn run(
     interrupt::install(&cancel);
 
     let mut console = Console::new(terminal, sources);
-    let mut emit = |event: &Event| {
+    let mut show = |event: &Event| {
         if global.json {
             json::print(&json::event(event, sources));
         } else {
             console.event(event);
         }
+    };
+    let mut sandbox_warning = wiring::sandbox_warning(&loaded);
+    let mut emit = |event: &Event| {
+        if starts_process(event)
+            && let Some(diagnostic) = sandbox_warning.take()
+        {
+            show(&Event::Trouble { diagnostic });
+        }
+        show(event);
     };
     let Some(_lock) = lock(&loaded, &cancel, &mut emit)? else {
         return Ok(EXIT_INTERRUPTED);
@@ -56,7 +65,7 @@ pub(crate) fn run(
         json::print(&json::started(&wanted));
     }
     let mut recorder = Recorder::new(lineage.as_mut(), run, env::now_micros);
-    let executors = wiring::executors();
+    let executors = wiring::executors(&loaded);
     let summary = mlbuild_engine::build(
         project,
         &wanted,
@@ -77,6 +86,10 @@ pub(crate) fn run(
         console.summary(&wanted, &summary, took);
     }
     Ok(exit(&summary))
+}
+
+fn starts_process(event: &Event) -> bool {
+    matches!(event, Event::Started { stage, .. } if ["command", "python"].contains(&&**stage))
 }
 
 /// Takes the project's lock, saying once for whom it waits; `None` if the user stopped waiting.

@@ -119,15 +119,15 @@ fn sandbox() -> Finding {
     let (state, says) = match mlbuild_exec_process::sandbox_status() {
         SandboxStatus::Full => (
             State::Good,
-            "commands cannot write elsewhere or use the network",
+            "commands and functions read what they declare, write nowhere else and use no network",
         ),
         SandboxStatus::FilesOnly => (
             State::Limited,
-            "commands cannot write elsewhere; this kernel cannot refuse them the network",
+            "commands and functions read what they declare and write nowhere else; this kernel cannot refuse them the network",
         ),
         SandboxStatus::Missing => (
             State::Limited,
-            "this kernel has no Landlock: commands are not confined",
+            "this kernel has no Landlock: commands and functions are not confined, and undeclared inputs go unnoticed",
         ),
     };
     Finding {
@@ -160,5 +160,21 @@ fn project(root: &Path) -> Vec<Finding> {
                 says: error.to_string(),
             },
         };
-    vec![writable, lineage]
+    vec![writable, lineage, python(root)]
+}
+
+/// Starts the interpreter once, as a build of functions would.
+fn python(root: &Path) -> Finding {
+    let what = "python";
+    match wiring::python(root) {
+        Ok(version) => good(what, version),
+        Err(why) => Finding {
+            what,
+            state: State::Limited,
+            says: format!(
+                "{}; targets without functions work all the same",
+                why.message
+            ),
+        },
+    }
 }

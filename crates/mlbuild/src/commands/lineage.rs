@@ -31,7 +31,7 @@ pub(crate) fn run(
     let graph = &loaded.project.graph;
     let all: Vec<Label> = graph.targets().map(|target| target.label.clone()).collect();
     // The plan knows which artifacts stand: those that every stage has a result for.
-    let planned = mlbuild_engine::plan(&loaded.project, &all, &wiring::executors());
+    let planned = mlbuild_engine::plan(&loaded.project, &all, &wiring::executors(&loaded));
     let mut sections = Vec::new();
     if !args.down {
         sections.push(("up", "made from", graph.upstream([&label])));

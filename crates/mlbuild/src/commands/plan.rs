@@ -19,7 +19,7 @@ pub(crate) fn run(
 ) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
     let wanted = select(&loaded, &selection.targets)?;
-    let planned = mlbuild_engine::plan(&loaded.project, &wanted, &wiring::executors());
+    let planned = mlbuild_engine::plan(&loaded.project, &wanted, &wiring::executors(&loaded));
     let labels: Vec<Label> = planned.iter().map(|target| target.label.clone()).collect();
     // History only helps to read a plan: without it there is one all the same.
     let estimates = mlbuild_engine::estimates(&loaded.project, &labels).unwrap_or_default();

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Show, global: &Global, terminal: &Terminal) -> Result<u
     let planned = mlbuild_engine::plan(
         &loaded.project,
         std::slice::from_ref(&label),
-        &wiring::executors(),
+        &wiring::executors(&loaded),
     );
     let planned = planned.last().expect("a plan holds what it was asked for");
     let artifact = planned.artifact.as_ref();

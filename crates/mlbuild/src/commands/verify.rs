@@ -28,7 +28,7 @@ pub(crate) fn run(
     let ended = mlbuild_engine::verify(
         &loaded.project,
         &wanted,
-        &wiring::executors(),
+        &wiring::executors(&loaded),
         &Tables,
         env::memory_bytes() / 2,
         &cancel,

@@ -15,7 +15,7 @@ use crate::{json, wiring};
 pub(crate) fn run(args: &Why, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
     let wanted = select(&loaded, &args.targets)?;
-    let planned = mlbuild_engine::plan(&loaded.project, &wanted, &wiring::executors());
+    let planned = mlbuild_engine::plan(&loaded.project, &wanted, &wiring::executors(&loaded));
     for label in &wanted {
         explain(label, &planned, &loaded, global)?;
     }

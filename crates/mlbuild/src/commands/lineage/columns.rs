@@ -20,7 +20,7 @@ pub(super) fn run(
     loaded: &Loaded,
     global: &Global,
 ) -> Result<u8, CommandFailure> {
-    let lineage = mlbuild_engine::column_lineage(&loaded.project, &wiring::executors());
+    let lineage = mlbuild_engine::column_lineage(&loaded.project, &wiring::executors(loaded));
     if lineage.missing.contains(&label) {
         let message = format!("`{label}` is not built as it is declared now");
         let diagnostic = Diagnostic::error("lineage::not-built", message).help(format!(

@@ -35,16 +35,40 @@ pub(super) enum ExactSum {
     /// `sum * 2^exponent`.
     Narrow {
         /// At most [`WINDOW`] bits and a sign.
-        sum: i128,
+        sum: Halves,
         exponent: i32,
     },
     Wide(Box<Wide>),
 }
 
+/// An `i128` that lies on any eight bytes: sums of many groups are as close as they can.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Halves {
+    low: u64,
+    high: i64,
+}
+
+impl Halves {
+    const ZERO: Self = Self { low: 0, high: 0 };
+
+    #[inline]
+    fn new(value: i128) -> Self {
+        Self {
+            low: value as u64,
+            high: (value >> 64) as i64,
+        }
+    }
+
+    #[inline]
+    fn get(self) -> i128 {
+        i128::from(self.high) << 64 | i128::from(self.low)
+    }
+}
+
 impl Default for ExactSum {
     fn default() -> Self {
         Self::Narrow {
-            sum: 0,
+            sum: Halves::ZERO,
             exponent: USUAL,
         }
     }
@@ -54,25 +78,22 @@ impl ExactSum {
     /// Adds `value`.
     #[inline]
     pub(super) fn add(&mut self, value: f64) -> usize {
-        if let Self::Narrow { sum, exponent } = self {
-            let biased = value.to_bits() >> 52 & SPECIAL;
-            let shift = biased as i32 - 1075 - *exponent;
-            // Subnormals, which have no hidden bit, take the other path.
-            if biased != SPECIAL && biased != 0 && (0..=WINDOW - 53).contains(&shift) {
-                let fraction = value.to_bits() & ((1 << 52) - 1) | 1 << 52;
-                let magnitude = i128::from(fraction) << shift;
-                let next = *sum + if value < 0.0 { -magnitude } else { magnitude };
-                // Both summands are below 2^126, so the sum did not overflow; it must stay so.
-                if next.unsigned_abs() >> WINDOW == 0 {
-                    *sum = next;
+        if let Self::Narrow { sum, exponent } = self
+            && value.to_bits() >> 52 & SPECIAL != SPECIAL
+        {
+            let (mantissa, at) = split(value);
+            // A zero fits anywhere.
+            let shift = if mantissa == 0 { 0 } else { at - *exponent };
+            if (0..=WINDOW - 53).contains(&shift) {
+                // Both are within 126 bits, so their sum does not overflow; it must be as well.
+                let next = sum.get() + (i128::from(mantissa) << shift);
+                if matches!(next >> WINDOW, 0 | -1) {
+                    *sum = Halves::new(next);
                     return 0;
                 }
             }
         }
-        match value == 0.0 {
-            true => 0,
-            false => self.add_any(value),
-        }
+        self.add_any(value)
     }
 
     /// Takes away a `value` that was added before.
@@ -110,7 +131,7 @@ impl ExactSum {
     /// Adds another sum.
     pub(super) fn merge(&mut self, other: &Self) -> usize {
         match other {
-            Self::Narrow { sum, exponent } => self.add_scaled(*sum, *exponent),
+            Self::Narrow { sum, exponent } => self.add_scaled(sum.get(), *exponent),
             Self::Wide(other) => {
                 let growth = self.widen();
                 growth + self.in_wide(|wide| wide.merge(other))
@@ -121,10 +142,10 @@ impl ExactSum {
     /// The sum, rounded once. A sum of zeros is `0.0`, whatever their signs.
     pub(super) fn to_f64(&self) -> f64 {
         match self {
-            Self::Narrow { sum: 0, .. } => 0.0,
-            Self::Narrow { sum, exponent } => {
-                round::scale(*sum < 0, sum.unsigned_abs(), *exponent, false)
-            }
+            Self::Narrow { sum, exponent } => match sum.get() {
+                0 => 0.0,
+                sum => round::scale(sum < 0, sum.unsigned_abs(), *exponent, false),
+            },
             Self::Wide(_) => self.mean(1),
         }
     }
@@ -132,7 +153,7 @@ impl ExactSum {
     /// The sum divided by `count`, rounded once.
     pub(super) fn mean(&self, count: u64) -> f64 {
         if let Self::Narrow { sum, exponent } = self {
-            return round::mean(*sum, *exponent, count);
+            return round::mean(sum.get(), *exponent, count);
         }
         match self.exact() {
             Ok((sum, exponent)) => round::ratio(&sum, exponent, &BigUint::from(count)),
@@ -146,7 +167,7 @@ impl ExactSum {
     /// What the sum is instead, if not all summands were finite.
     pub(super) fn exact(&self) -> Result<(BigInt, i32), f64> {
         match self {
-            Self::Narrow { sum, exponent } => Ok((BigInt::from(*sum), *exponent)),
+            Self::Narrow { sum, exponent } => Ok((BigInt::from(sum.get()), *exponent)),
             Self::Wide(wide) => match wide.specials.sum() {
                 None => Ok(wide.exact()),
                 Some(special) => Err(special),
@@ -167,7 +188,7 @@ impl ExactSum {
         match self {
             Self::Narrow { sum, exponent } => {
                 bytes.extend(exponent.to_le_bytes());
-                bytes.extend(sum.to_le_bytes());
+                bytes.extend(sum.get().to_le_bytes());
             }
             Self::Wide(wide) => wide.encode(bytes),
         }
@@ -181,7 +202,7 @@ impl ExactSum {
         let (exponent, sum) = bytes.split_at(4);
         Some(Self::Narrow {
             exponent: i32::from_le_bytes(exponent.try_into().ok()?),
-            sum: i128::from_le_bytes(sum.try_into().ok()?),
+            sum: Halves::new(i128::from_le_bytes(sum.try_into().ok()?)),
         })
     }
 
@@ -207,9 +228,9 @@ impl ExactSum {
             return 0;
         }
         if let Self::Narrow { sum, exponent } = self {
-            match fit((*sum, *exponent), (amount, at)) {
-                Some(fitting) => {
-                    (*sum, *exponent) = fitting;
+            match fit((sum.get(), *exponent), (amount, at)) {
+                Some((fitting, at)) => {
+                    (*sum, *exponent) = (Halves::new(fitting), at);
                     return 0;
                 }
                 None => {
@@ -225,7 +246,7 @@ impl ExactSum {
     fn widen(&mut self) -> usize {
         match self {
             Self::Narrow { sum, exponent } => {
-                let wide = Wide::new(*sum, *exponent);
+                let wide = Wide::new(sum.get(), *exponent);
                 let bytes = wide.bytes();
                 *self = Self::Wide(Box::new(wide));
                 bytes
@@ -251,12 +272,14 @@ impl ExactSum {
 }
 
 /// A finite value as a mantissa and an exponent.
+#[inline]
 fn split(value: f64) -> (i64, i32) {
-    let biased = (value.to_bits() >> 52 & SPECIAL) as i32;
-    let fraction = (value.to_bits() & ((1 << 52) - 1)) as i64;
-    let magnitude = fraction | i64::from(biased > 0) << 52;
-    let mantissa = if value < 0.0 { -magnitude } else { magnitude };
-    (mantissa, biased.max(1) - 1075)
+    let bits = value.to_bits();
+    let biased = (bits >> 52 & SPECIAL) as i32;
+    let magnitude = (bits & ((1 << 52) - 1)) as i64 | i64::from(biased > 0) << 52;
+    // Negated without a branch, for signs are hard to foresee.
+    let sign = bits as i64 >> 63;
+    ((magnitude ^ sign) - sign, biased.max(1) - 1075)
 }
 
 /// The sum of two integers times powers of two, `b` not zero, as one within [`WINDOW`] bits; `None` if there is none.

@@ -178,20 +178,18 @@ impl Sequence {
         format!("lose one of {kind}: {}", digest.short())
     }
 
+    /// What was cut short before may be lost once more.
     fn forget(&mut self, kind: &str, digest: &Digest) {
         match kind {
-            "objects" => assert!(
-                self.memory.objects.remove(digest),
-                "no object is unaccounted for"
-            ),
+            "objects" => {
+                self.memory.objects.remove(digest);
+            }
             "listings" => {
                 self.memory.listings.remove(digest);
             }
             _ => {
                 let key = digest.to_string().parse().unwrap();
-                let identity: &Identity = &self.identities[&key];
-                let known = self.memory.results.remove(identity);
-                assert!(known.is_some(), "no result is unaccounted for");
+                self.memory.results.remove(&self.identities[&key]);
             }
         }
     }

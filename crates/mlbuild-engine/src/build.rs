@@ -642,16 +642,19 @@ pub(crate) fn stale_reasons(
     stage: usize,
     resolved: &Resolved,
 ) -> Vec<StaleReason> {
-    let old = last
-        .get(stage)
-        .and_then(|key| project.cache.description(key).ok().flatten());
-    match old {
-        None if last.is_empty() => vec![StaleReason::NeverBuilt],
-        None => vec![StaleReason::Option {
-            name: stage_name(&resolved.action.work),
-            old: None,
-            new: Some("added".to_owned()),
-        }],
+    let Some(key) = last.get(stage) else {
+        return vec![match last {
+            [] => StaleReason::NeverBuilt,
+            [..] => StaleReason::Option {
+                name: stage_name(&resolved.action.work),
+                old: None,
+                new: Some("added".to_owned()),
+            },
+        }];
+    };
+    match project.cache.description(key).ok().flatten() {
+        // With the result went what there was to compare with.
+        None => vec![StaleReason::OutputMissing],
         Some(old) => description_reasons(project, &resolved.inputs, &old, &resolved.description),
     }
 }

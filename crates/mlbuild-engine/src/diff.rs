@@ -4,17 +4,13 @@
 //! was, unless it was cleaned. So nothing is built, and the project may have moved on since.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mlbuild_action::{ActionResult, Column, Diagnostic, Table, TreeEntry};
 use mlbuild_lineage::{Lineage, LineageError, RunId, RunTarget};
 
-use crate::project::{Project, lineage_path};
+use crate::project::{Project, TableFiles, lineage_path};
 use crate::reason::{Change, FileChange};
-
-/// Compares the rows of two table files, old and new, by key columns, on these columns.
-pub type CompareRows<'a> =
-    dyn Fn(&Path, &Path, &[String], &[String]) -> Result<RowDiff, Diagnostic> + 'a;
 
 /// How the rows of two tables differ.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -91,7 +87,7 @@ pub fn diff_runs(
     project: &Project,
     old: Option<RunId>,
     new: Option<RunId>,
-    compare: &CompareRows<'_>,
+    files: &dyn TableFiles,
 ) -> Result<(RunId, RunId, Vec<TargetDiff>), Diagnostic> {
     let unreadable = |e: LineageError| Diagnostic::error("lineage::unreadable", e.to_string());
     let lineage = Lineage::open_read_only(&lineage_path(&project.root)).map_err(unreadable)?;
@@ -118,8 +114,7 @@ pub fn diff_runs(
     let labels: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let mut differences = Vec::new();
     for label in labels {
-        if let Some(difference) = difference(project, before.get(label), after.get(label), compare)?
-        {
+        if let Some(difference) = difference(project, before.get(label), after.get(label), files)? {
             let label = label.clone();
             differences.push(TargetDiff { label, difference });
         }
@@ -131,7 +126,7 @@ fn difference(
     project: &Project,
     old: Option<&RunTarget>,
     new: Option<&RunTarget>,
-    compare: &CompareRows<'_>,
+    files: &dyn TableFiles,
 ) -> Result<Option<RunDifference>, Diagnostic> {
     let (old, new) = match (old, new) {
         (Some(old), Some(new)) => (old, new),
@@ -152,7 +147,7 @@ fn difference(
     let result = |target: &RunTarget| project.cache.lookup(target.key.as_ref()?).ok().flatten();
     Ok(Some(match (result(old), result(new)) {
         (Some(old), Some(new)) => {
-            RunDifference::Artifact(Box::new(artifacts(project, &old, &new, compare)?))
+            RunDifference::Artifact(Box::new(artifacts(project, &old, &new, files)?))
         }
         _ => RunDifference::Unknown,
     }))
@@ -162,7 +157,7 @@ fn artifacts(
     project: &Project,
     old: &ActionResult,
     new: &ActionResult,
-    compare: &CompareRows<'_>,
+    files: &dyn TableFiles,
 ) -> Result<ArtifactDiff, Diagnostic> {
     let mut diff = ArtifactDiff {
         metrics: metrics(&old.metrics, &new.metrics),
@@ -195,7 +190,7 @@ fn artifacts(
         }
     };
     if let (Some(before), Some(after)) = (file(old), file(new)) {
-        diff.by_row = Some(compare(&before, &after, &key, &columns)?);
+        diff.by_row = Some(files.row_changes(&before, &after, &key, &columns)?);
     }
     diff.key = key;
     Ok(diff)

@@ -8,18 +8,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use mlbuild_action::{
-    ActionResult, Artifact, Cancel, Diagnostic, Failure, InputFolder, Output, Progress, Request,
-    Tree, TreeEntry, Work,
+    ActionResult, Artifact, Cancel, Column, Diagnostic, Failure, InputFolder, Output, Progress,
+    Request, Table, Tree, TreeEntry, Work,
 };
 use mlbuild_cache::{CacheError, Destination, MaterializeMode};
 
 use crate::project::{Executors, Project};
 use crate::resolve::{Material, Resolved};
-use crate::verify::TableFiles;
 
 /// What an action may use while it runs.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +99,7 @@ pub(crate) enum Layout<'a> {
     /// The files of the cache.
     AsStored,
     /// The same rows in files that are cut otherwise.
-    Reshaped(&'a dyn TableFiles),
+    Reshaped,
     /// The one input is this folder, whatever the cache holds.
     Folder(&'a Path),
 }
@@ -161,43 +160,114 @@ impl Job<'_> {
     fn inputs(&self, folder: &Path) -> Result<BTreeMap<String, InputFolder>, JobFailure> {
         let mut inputs = BTreeMap::new();
         for (name, material) in &self.resolved.inputs {
-            if let Layout::Folder(path) = self.layout {
-                let (path, table) = (path.to_owned(), None);
-                inputs.insert(name.clone(), InputFolder { path, table });
-                continue;
-            }
             let path = folder.join(name);
-            match (material, self.layout) {
-                (Material::Sources(tree), Layout::Reshaped(_)) => {
-                    // A folder lists its files in whatever order: nothing may come of it.
-                    let entries = tree.entries().iter().rev();
-                    link_sources(&self.project.root, entries, &path)?;
+            let input = match material {
+                _ if let Layout::Folder(path) = self.layout => InputFolder {
+                    path: path.to_owned(),
+                    table: None,
+                },
+                Material::Sources(tree) => self.sources(tree, path)?,
+                Material::Artifact(Artifact {
+                    tree,
+                    table: Some(table),
+                }) => self.table(name, tree, table, path)?,
+                Material::Artifact(artifact) => {
+                    self.link(&artifact.tree, &path)?;
+                    InputFolder { path, table: None }
                 }
-                (Material::Sources(tree), _) => {
-                    link_sources(&self.project.root, tree.entries().iter(), &path)?;
-                }
-                (Material::Artifact(artifact), Layout::Reshaped(files))
-                    if artifact.table.is_some() =>
-                {
-                    fs::create_dir(&path).map_err(|e| io_failure("make the folder", &path, &e))?;
-                    for entry in artifact.tree.entries() {
-                        let from = self.project.cache.object_path(&entry.digest);
-                        files
-                            .reshape(&from, &path.join(&entry.path))
-                            .map_err(|d| JobFailure::Failure(Failure::Environment(d)))?;
-                    }
-                }
-                (Material::Artifact(artifact), _) => {
-                    let to = Destination::Folder(&path);
-                    self.project
-                        .cache
-                        .materialize(&artifact.tree, to, MaterializeMode::Link)?;
-                }
-            }
-            let table = material.table().cloned();
-            inputs.insert(name.clone(), InputFolder { path, table });
+            };
+            inputs.insert(name.clone(), input);
         }
         Ok(inputs)
+    }
+
+    fn sources(&self, tree: &Tree, path: PathBuf) -> Result<InputFolder, JobFailure> {
+        let root = &self.project.root;
+        match self.layout {
+            // A folder lists its files in whatever order: nothing may come of it.
+            Layout::Reshaped => link_sources(root, tree.entries().iter().rev(), &path)?,
+            _ => link_sources(root, tree.entries().iter(), &path)?,
+        }
+        Ok(InputFolder { path, table: None })
+    }
+
+    /// A table: linked, cut down to the columns that the work said it reads, or cut otherwise.
+    fn table(
+        &self,
+        name: &str,
+        tree: &Tree,
+        table: &Table,
+        path: PathBuf,
+    ) -> Result<InputFolder, JobFailure> {
+        let columns = self.given(name, table);
+        let whole = columns.is_none() && !matches!(self.layout, Layout::Reshaped);
+        if whole {
+            self.link(tree, &path)?;
+            let table = Some(table.clone());
+            return Ok(InputFolder { path, table });
+        }
+        fs::create_dir(&path).map_err(|e| io_failure("make the folder", &path, &e))?;
+        let failed = |d| JobFailure::Failure(Failure::Environment(d));
+        let files = &self.executors.files;
+        for entry in tree.entries() {
+            let mut from = self.project.cache.object_path(&entry.digest);
+            let to = path.join(&entry.path);
+            if let Some(columns) = &columns {
+                let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+                let projected = match self.layout {
+                    Layout::Reshaped => path.with_extension("projected"),
+                    _ => to.clone(),
+                };
+                files.project(&from, &projected, &names).map_err(failed)?;
+                from = projected;
+            }
+            if let Layout::Reshaped = self.layout {
+                files.reshape(&from, &to).map_err(failed)?;
+            }
+        }
+        let table = Table {
+            columns: columns.unwrap_or_else(|| table.columns.clone()),
+            ..table.clone()
+        };
+        Ok(InputFolder {
+            path,
+            table: Some(table),
+        })
+    }
+
+    /// The columns of an input table that the work may see; `None` for all of them.
+    ///
+    /// A key holds what is read and nothing else, so what is read must be what is held: an executor that forgets a column
+    /// fails, and does not serve a stale result one day. Queries see whole schemas, since a name may mean another column
+    /// because of one that is not read; they are held to their plan instead. Functions are cut down by their executor.
+    fn given(&self, name: &str, table: &Table) -> Option<Vec<Column>> {
+        match self.resolved.action.work {
+            Work::Train(_) | Work::Predict(_) | Work::Evaluate(_) => {}
+            Work::Ingest(_)
+            | Work::Sql(_)
+            | Work::Check(_)
+            | Work::Command(_)
+            | Work::Python(_) => {
+                return None;
+            }
+        }
+        let read = self.resolved.analysis.reads.get(name)?;
+        let columns = table
+            .columns
+            .iter()
+            .filter(|column| read.contains(&column.name));
+        let columns: Vec<Column> = columns.cloned().collect();
+        // Of a column that is missing the executor complains best with the others in sight.
+        let complete = columns.len() == read.len() && !columns.is_empty();
+        (complete && columns.len() < table.columns.len()).then_some(columns)
+    }
+
+    fn link(&self, tree: &Tree, path: &Path) -> Result<(), JobFailure> {
+        let to = Destination::Folder(path);
+        self.project
+            .cache
+            .materialize(tree, to, MaterializeMode::Link)?;
+        Ok(())
     }
 }
 

@@ -31,13 +31,13 @@ mod verify;
 
 pub use build::{Emit, build};
 pub use columns::{ColumnLineage, FlowKind, Place, Reached, column_lineage};
-pub use diff::{ArtifactDiff, CompareRows, RowDiff, RunDifference, TargetDiff, diff_runs};
+pub use diff::{ArtifactDiff, RowDiff, RunDifference, TargetDiff, diff_runs};
 pub use event::{Event, Fault, Outcome, Summary};
 pub use logs::log_path;
 pub use mlbuild_lineage::RunId;
 pub use plan::{Planned, Verdict, plan};
-pub use project::{Executors, Options, Project, lineage_path, state_folder};
+pub use project::{Executors, Options, Project, TableFiles, lineage_path, state_folder};
 pub use reason::{Change, ColumnChange, FileChange, StaleReason, Unread};
 pub use record::{Estimate, Rebuild, Recorder, RunRecord, estimates, last_rebuild, open_lineage};
 pub use schedule::Slots;
-pub use verify::{Difference, Reproduction, RowDifference, TableFiles, Verified, verify};
+pub use verify::{Difference, Reproduction, RowDifference, Verified, verify};

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use mlbuild_action::{Executor, Work};
+use mlbuild_action::{Diagnostic, Executor, Work};
 use mlbuild_cache::{Cache, CacheError};
 use mlbuild_graph::Graph;
 use mlbuild_manifest::Label;
 
-use crate::Slots;
+use crate::{RowDiff, RowDifference, Slots};
 
 /// A project that is ready to be planned and built.
 pub struct Project {
@@ -68,8 +68,40 @@ pub fn lineage_path(root: &Path) -> PathBuf {
     state_folder(root).join("lineage.db")
 }
 
+/// What the engine asks of table files; it opens none itself.
+pub trait TableFiles: Send + Sync {
+    /// Writes these columns of the table file `from` to the new file `to`.
+    ///
+    /// # Errors
+    /// If one cannot be read or the other written.
+    fn project(&self, from: &Path, to: &Path, columns: &[&str]) -> Result<(), Diagnostic>;
+
+    /// Writes the rows of the table file `from`, in their order, to the new file `to`, cut otherwise.
+    ///
+    /// # Errors
+    /// If one cannot be read or the other written.
+    fn reshape(&self, from: &Path, to: &Path) -> Result<(), Diagnostic>;
+
+    /// The first row in which a column of two table files differs; `None` if none can be found.
+    fn first_difference(&self, old: &Path, new: &Path, column: &str) -> Option<RowDifference>;
+
+    /// How the rows of two table files differ, matched by key columns, on these columns; without a key as whole rows.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    fn row_changes(
+        &self,
+        old: &Path,
+        new: &Path,
+        key: &[String],
+        columns: &[String],
+    ) -> Result<RowDiff, Diagnostic>;
+}
+
 /// The executors, by the work they perform.
 pub struct Executors {
+    /// What knows the format of tables.
+    pub files: Box<dyn TableFiles>,
     /// Performs `ingest`, `sql`, `check`.
     pub table: Box<dyn Executor>,
     /// Performs `command`, `python`.
@@ -94,6 +126,7 @@ impl Executors {
     /// How many processes were started so far.
     pub(crate) fn processes(&self) -> u64 {
         let Self {
+            files: _,
             table,
             process,
             model,

@@ -22,18 +22,6 @@ use crate::job::{Allowance, Job, JobFailure, Layout, OUTPUT, cache_failure};
 use crate::project::{Executors, Project};
 use crate::resolve::{Context, Resolved, Sources, resolve, stage_name};
 
-/// What verification asks of table files; the engine itself opens none.
-pub trait TableFiles {
-    /// Writes the rows of the table file `from`, in their order, to `to`, cut otherwise.
-    ///
-    /// # Errors
-    /// If one cannot be read or the other written.
-    fn reshape(&self, from: &Path, to: &Path) -> Result<(), Diagnostic>;
-
-    /// The first row in which a column of two table files differs; `None` if none can be found.
-    fn first_difference(&self, old: &Path, new: &Path, column: &str) -> Option<RowDifference>;
-}
-
 /// A row in which two tables differ.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RowDifference {
@@ -136,7 +124,6 @@ pub fn verify(
     project: &Project,
     wanted: &[Label],
     executors: &Executors,
-    files: &dyn TableFiles,
     memory_bytes: u64,
     cancel: &Cancel,
     emit: &mut dyn FnMut(&Verified),
@@ -144,7 +131,6 @@ pub fn verify(
     let mut verify = Verify {
         project,
         executors,
-        files,
         memory_bytes,
         cancel,
         sources: Sources::new(project),
@@ -176,7 +162,6 @@ fn is_ingest(stage: &Stage) -> bool {
 struct Verify<'a> {
     project: &'a Project,
     executors: &'a Executors,
-    files: &'a dyn TableFiles,
     memory_bytes: u64,
     cancel: &'a Cancel,
     sources: Sources<'a>,
@@ -269,7 +254,7 @@ impl Verify<'_> {
             Work::Command(command) if command.digest.is_some() => return Ok(Reproduction::Pinned),
             // A process opens files itself: what it is given is what it was given.
             Work::Command(_) | Work::Python(_) => Layout::AsStored,
-            _ => Layout::Reshaped(self.files),
+            _ => Layout::Reshaped,
         };
         self.run(again, layout, scratch)
     }
@@ -339,7 +324,7 @@ impl Verify<'_> {
             let paths = first.artifact.tree.entries().first().map(file);
             let difference = table_difference(old, new, |column| {
                 let (old, new) = paths.as_ref()?;
-                self.files.first_difference(old, new, column)
+                self.executors.files.first_difference(old, new, column)
             });
             return Ok(difference.map_or(Reproduction::Bitwise, Reproduction::Differs));
         }

@@ -11,6 +11,7 @@ mod failure;
 mod interrupt;
 mod json;
 mod load;
+mod tables;
 mod terminal;
 mod wiring;
 

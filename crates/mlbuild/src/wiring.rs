@@ -14,6 +14,7 @@ use mlbuild_report::ReportExecutor;
 
 use crate::env;
 use crate::load::Loaded;
+use crate::tables::Tables;
 
 /// Variables that a download behind a company's proxy or mirror needs; only commands with a pinned
 /// digest, whose result cannot depend on them, see them.
@@ -43,6 +44,7 @@ const NETWORK_VARIABLES: [&str; 20] = [
 /// The executors of this machine. Cheap: none starts anything before it is used.
 pub(crate) fn executors(loaded: &Loaded) -> Executors {
     Executors {
+        files: Box::new(Tables),
         table: Box::new(TableExecutor::new()),
         process: Box::new(ProcessExecutor::new(process_settings(
             &loaded.project.root,

@@ -257,6 +257,7 @@ impl Bench {
 
     fn executors(&self) -> Executors {
         Executors {
+            files: Box::new(Never),
             table: Box::new(self.toy.clone()),
             process: Box::new(Never),
             model: Box::new(Never),

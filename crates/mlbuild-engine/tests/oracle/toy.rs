@@ -11,6 +11,7 @@ use mlbuild_action::{
     Analysis, Diagnostic, Executor, Failure, Output, Request, Schema, Sql, Value, Work,
 };
 use mlbuild_digest::Encoder;
+use mlbuild_engine::{RowDiff, RowDifference, TableFiles};
 
 use crate::frame::Frame;
 
@@ -219,5 +220,29 @@ impl Executor for Never {
 
     fn execute(&self, request: &Request<'_>) -> Result<Output, Failure> {
         unreachable!("no random project asks for {:?}", request.work)
+    }
+}
+
+impl TableFiles for Never {
+    fn project(&self, _: &Path, _: &Path, _: &[&str]) -> Result<(), Diagnostic> {
+        unreachable!("queries are given whole tables")
+    }
+
+    fn reshape(&self, _: &Path, _: &Path) -> Result<(), Diagnostic> {
+        unreachable!("the oracle verifies nothing")
+    }
+
+    fn first_difference(&self, _: &Path, _: &Path, _: &str) -> Option<RowDifference> {
+        unreachable!("the oracle verifies nothing")
+    }
+
+    fn row_changes(
+        &self,
+        _: &Path,
+        _: &Path,
+        _: &[String],
+        _: &[String],
+    ) -> Result<RowDiff, Diagnostic> {
+        unreachable!("the oracle compares no runs")
     }
 }

@@ -1,20 +1,19 @@
 //! `mlbuild diff`: what differs between the artifacts of two runs.
 
 use std::io::Write as _;
-use std::path::Path;
 
-use mlbuild_action::Diagnostic;
 use mlbuild_engine::{ArtifactDiff, RowDiff, RunDifference, RunId, TargetDiff, diff_runs};
 use serde_json::{Value, json};
 
 use crate::cli::{Diff, Global};
 use crate::failure::{CommandFailure, EXIT_USAGE};
 use crate::load::load;
+use crate::tables::Tables;
 use crate::terminal::{Terminal, count, plural};
 
 pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
-    let found = diff_runs(&loaded.project, args.old, args.new, &rows);
+    let found = diff_runs(&loaded.project, args.old, args.new, &Tables);
     let (old, new, targets) =
         found.map_err(|diagnostic| CommandFailure::new(EXIT_USAGE, diagnostic))?;
     let mut out = std::io::stdout().lock();
@@ -49,25 +48,6 @@ fn number(run: RunId) -> Value {
     run.to_string()
         .parse::<i64>()
         .map_or(Value::Null, Value::from)
-}
-
-fn rows(old: &Path, new: &Path, key: &[String], columns: &[String]) -> Result<RowDiff, Diagnostic> {
-    let changes = mlbuild_table::row_changes(old, new, key, columns)
-        .map_err(|error| Diagnostic::error("table::io", error.to_string()))?;
-    let mlbuild_table::RowChanges {
-        added,
-        removed,
-        changed,
-        columns,
-        examples,
-    } = changes;
-    Ok(RowDiff {
-        added,
-        removed,
-        changed,
-        columns,
-        examples,
-    })
 }
 
 fn lines(target: &TargetDiff) -> Vec<String> {

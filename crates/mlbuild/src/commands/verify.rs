@@ -1,11 +1,10 @@
 //! `mlbuild verify`: executes what is cached once more and says whether the same came of it.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::time::Instant;
 
-use mlbuild_action::{Cancel, Diagnostic, Failure};
-use mlbuild_engine::{Difference, Reproduction, RowDifference, TableFiles, Verified};
+use mlbuild_action::{Cancel, Failure};
+use mlbuild_engine::{Difference, Reproduction, RowDifference, Verified};
 use serde_json::{Value, json};
 
 use crate::cli::{Global, Selection};
@@ -29,7 +28,6 @@ pub(crate) fn run(
         &loaded.project,
         &wanted,
         &wiring::executors(&loaded),
-        &Tables,
         env::memory_bytes() / 2,
         &cancel,
         &mut |verified| {
@@ -196,21 +194,4 @@ fn event(verified: &Verified, sources: &[mlbuild_manifest::SourceText]) -> Value
         Reproduction::Bitwise | Reproduction::Pinned | Reproduction::NotBuilt => {}
     }
     value
-}
-
-/// Table files, through the one crate that knows their format.
-struct Tables;
-
-impl TableFiles for Tables {
-    fn reshape(&self, from: &Path, to: &Path) -> Result<(), Diagnostic> {
-        mlbuild_table::reshape(from, to)
-            .map_err(|error| Diagnostic::error("table::io", error.to_string()))
-    }
-
-    fn first_difference(&self, old: &Path, new: &Path, column: &str) -> Option<RowDifference> {
-        // The digests have said that there is one; only its place is asked for.
-        let found = mlbuild_table::first_difference(old, new, column).ok()??;
-        let (row, old, new) = found;
-        Some(RowDifference { row, old, new })
-    }
 }

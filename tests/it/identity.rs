@@ -157,3 +157,90 @@ resources = { gpus = 1 }
     project.replace("mlbuild.toml", "gpus = 1", "gpus = 0");
     project.build(&[]).built(&[]);
 }
+
+#[test]
+fn variables_of_the_caller_count_by_value_secrets_by_name_and_tools_by_version() {
+    let project = Project::new(
+        r#"
+[data.tag]
+command = "printf 'region,token\n%s,%s\n' \"${REGION-unset}\" \"$(printf %s $TOKEN | wc -c)\" > {out}; echo the token is $TOKEN"
+env = { REGION = { from = "MY_REGION" }, TOKEN = "env:MY_TOKEN" }
+tools = ["probe"]
+out = "tag.csv"
+format = "csv"
+"#,
+    );
+    let bin = tempfile::tempdir().unwrap();
+    let tool = |version: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let path = bin.path().join("probe");
+        std::fs::write(&path, format!("#!/bin/sh\necho probe {version}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    tool("1.0");
+    let path = format!("{}:/usr/bin:/bin", bin.path().display());
+    let run = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let mut command = project.command(arguments);
+        command.env("PATH", &path).envs(environment.iter().copied());
+        project.ran(command.output().unwrap())
+    };
+    let reasons = |environment: &[(&str, &str)]| {
+        let ran = run(&["build", "--json"], environment);
+        assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
+        assert!(!ran.stdout.contains("hunter22") && !ran.stderr.contains("hunter22"));
+        let events = ran
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let finished = events.filter(|event| event["event"] == "finished");
+        let reasons = finished.flat_map(|event| event["reasons"].as_array().unwrap().clone());
+        reasons
+            .map(|reason| reason["text"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+
+    let unset = run(&["build"], &[]);
+    assert_eq!(unset.exit, Some(3), "{}", unset.stderr);
+    assert!(
+        unset.stderr.contains("`MY_TOKEN` is not set"),
+        "{}",
+        unset.stderr
+    );
+
+    let token = ("MY_TOKEN", "hunter22");
+    assert_eq!(reasons(&[token]), ["never built before"]);
+    let log = run(&["log", "data:tag"], &[]).stdout;
+    assert!(log.contains("the token is ***"), "{log}");
+    // Another secret is the same action; unset, empty and set are three different ones.
+    assert_eq!(reasons(&[("MY_TOKEN", "other")]), [""; 0]);
+    assert_eq!(
+        reasons(&[token, ("MY_REGION", "")]),
+        ["environment REGION: (unset) -> "]
+    );
+    assert_eq!(
+        reasons(&[token, ("MY_REGION", "eu")]),
+        ["environment REGION:  -> eu"]
+    );
+    assert!(
+        run(&["show", "data:tag"], &[token, ("MY_REGION", "eu")])
+            .stdout
+            .contains("eu")
+    );
+
+    tool("1.1");
+    assert_eq!(
+        reasons(&[token, ("MY_REGION", "eu")]),
+        ["tool probe: probe 1.0 -> probe 1.1"]
+    );
+    let null = run(&["build", "--json"], &[token, ("MY_REGION", "eu")]).stdout;
+    let summary: serde_json::Value = serde_json::from_str(null.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["processes"], 0);
+    std::fs::remove_file(bin.path().join("probe")).unwrap();
+    let missing = run(&["build"], &[token]);
+    assert_eq!(missing.exit, Some(3));
+    assert!(
+        missing.stderr.contains("there is no program `probe`"),
+        "{}",
+        missing.stderr
+    );
+}

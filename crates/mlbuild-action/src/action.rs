@@ -13,7 +13,9 @@ use std::str::FromStr;
 
 use mlbuild_digest::{Digest, Encoder, NotADigest};
 
-use crate::work::{Bound, Check, CheckRule, CommandLine, Gate, PinnedDigest, RowOrder, Work};
+use crate::work::{
+    Bound, Check, CheckRule, CommandLine, Gate, PinnedDigest, RowOrder, Variable, Work,
+};
 use crate::{Column, Command, Device, Evaluate, Ingest, Predict, Python, Sql, Table, Train, Value};
 
 /// The identity of an action: actions with equal keys have interchangeable results.
@@ -139,6 +141,17 @@ impl Description {
     fn add_params(&mut self, params: &BTreeMap<String, Value>) {
         for (name, value) in params {
             self.add(format!("param.{name}"), value.to_string());
+        }
+    }
+
+    fn add_env(&mut self, env: &BTreeMap<String, Variable>) {
+        for (name, value) in env {
+            match value {
+                Variable::Text(value) => self.add(format!("env.{name}"), value.clone()),
+                // Only the executor can see it, and says it with the code.
+                Variable::From(_) => {}
+                Variable::Secret(from) => self.add(format!("secret.{name}"), from.clone()),
+            }
         }
     }
 
@@ -327,6 +340,8 @@ fn describe_command(command: &Command, d: &mut Description) {
     let Command {
         line,
         env,
+        // Their versions are: the executor says them.
+        tools: _,
         out,
         digest,
         timeout: _,
@@ -346,9 +361,7 @@ fn describe_command(command: &Command, d: &mut Description) {
         CommandLine::Program(words) => d.add_list("command", words),
         CommandLine::Shell(line) => d.add("shell", line.clone()),
     }
-    for (name, value) in env {
-        d.add(format!("env.{name}"), value.clone());
-    }
+    d.add_env(env);
 }
 
 fn describe_python(python: &Python, d: &mut Description) {
@@ -368,9 +381,7 @@ fn describe_python(python: &Python, d: &mut Description) {
     for (input, columns) in columns {
         d.add_list(&format!("columns.{input}"), columns);
     }
-    for (name, value) in env {
-        d.add(format!("env.{name}"), value.clone());
-    }
+    d.add_env(env);
     d.add("yields", if *table { "table" } else { "files" });
     d.add("threads", threads.to_string());
 }
@@ -498,6 +509,7 @@ mod tests {
             work: Work::Command(Command {
                 line: CommandLine::Shell(line.to_owned()),
                 env: BTreeMap::new(),
+                tools: Vec::new(),
                 out: Some("file".to_owned()),
                 digest: Some(PinnedDigest::Sha256("00".repeat(32))),
                 timeout: None,

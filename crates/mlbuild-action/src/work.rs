@@ -112,7 +112,9 @@ pub struct Command {
     /// What is run. `{out}`, `{src}` and `{input:data:orders}` in it stand for folders or files.
     pub line: CommandLine,
     /// Declared environment: name to value; nothing else is set but a minimal `PATH`, `HOME`, `TMPDIR`, `LANG`.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
+    /// Programs that are identity by the version that they name themselves: `python3`.
+    pub tools: Vec<String>,
     /// The file that must exist in the output folder afterwards and is the artifact; `None` takes the whole folder.
     pub out: Option<String>,
     /// Digest that the output must have. With it the process may use the network, and the digest (not the command) is
@@ -139,13 +141,24 @@ pub struct Python {
     /// The columns that it is given of an input table, by input; all of those that are not here.
     pub columns: BTreeMap<String, Vec<String>>,
     /// Declared environment: name to value; nothing else is set but a minimal, fixed one.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
     /// Whether it yields a table, as Parquet files; else whatever files it leaves in the output folder are the artifact.
     pub table: bool,
     /// CPU threads for the libraries that it calls, whose sums may depend on them: so they are identity.
     pub threads: u32,
     /// How long it may run. Not identity.
     pub timeout: Option<Duration>,
+}
+
+/// The value of a declared environment variable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Variable {
+    /// As declared: identity.
+    Text(String),
+    /// That of this variable of the caller's, whose value is identity too; not set where that one is not.
+    From(String),
+    /// That of this variable of the caller's, of which the name alone is identity: the value shows in no key and no log.
+    Secret(String),
 }
 
 /// A program with its arguments, or a line for `/bin/sh -eu`.

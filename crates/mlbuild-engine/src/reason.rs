@@ -57,6 +57,12 @@ pub enum StaleReason {
         what: String,
         change: Change,
     },
+    /// The version that a declared program names differs.
+    Tool {
+        name: String,
+        old: Option<String>,
+        new: Option<String>,
+    },
     /// The version of a package that the code imports differs.
     Package {
         name: String,
@@ -201,6 +207,7 @@ impl StaleReason {
             Self::Option { .. } => "option",
             Self::Toolchain { .. } => "toolchain",
             Self::Code { .. } => "code",
+            Self::Tool { .. } => "tool",
             Self::Package { .. } => "package",
             Self::Python { .. } => "python",
             Self::Files { .. } => "files",
@@ -244,6 +251,9 @@ impl fmt::Display for StaleReason {
             }
             Self::Toolchain { old, new } => write!(f, "tools: {old} -> {new}"),
             Self::Code { file, what, change } => write!(f, "{file}: {what} {}", change.as_str()),
+            Self::Tool { name, old, new } => {
+                write!(f, "tool {name}: {} -> {}", or_unset(old), or_unset(new))
+            }
             Self::Package { name, old, new } => {
                 write!(f, "package {name}: {} -> {}", or_unset(old), or_unset(new))
             }
@@ -522,6 +532,12 @@ fn option_reason(name: &str, old: Option<String>, new: Option<String>) -> StaleR
                     old,
                     new,
                 }
+            } else if let Some(name) = name.strip_prefix("tool.") {
+                StaleReason::Tool {
+                    name: name.to_owned(),
+                    old,
+                    new,
+                }
             } else if let Some(name) = name.strip_prefix("package.") {
                 StaleReason::Package {
                     name: name.to_owned(),
@@ -634,6 +650,10 @@ mod tests {
             &["query: 1 -> 2"],
         );
         check(&[("shell", Some("echo 2"))], &["command: 1 -> 2"]);
+        check(
+            &[("tool.jq", Some("jq-1.7"))],
+            &["tool jq: (unset) -> jq-1.7"],
+        );
         check(&[("env.LEVEL", None)], &["environment LEVEL: 1 -> (unset)"]);
         check(&[("rule", Some("command"))], &["rule: sql -> command"]);
         check(&[("key", Some("[\"a\"]"))], &["key: [] -> [\"a\"]"]);

@@ -22,6 +22,8 @@ use crate::python::{Interpreter, Shared, Zygotes};
 use crate::sandbox::{Network, SandboxMode};
 use crate::stage::Stage;
 use crate::tools;
+use crate::variables::{self, Variables};
+use crate::version::version;
 
 /// What the caller's environment lends to commands. Provenance, not identity: none of it enters a key.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +39,16 @@ pub struct ProcessSettings {
     pub home: Option<PathBuf>,
     /// What is to be enforced.
     pub sandbox: SandboxMode,
+    /// Looks a variable of the caller's up, for declarations that name it.
+    pub lookup: Option<fn(&str) -> Option<String>>,
     /// The Python interpreter that the project asks for: a path relative to it, or a name to be found on `path`.
     pub python: Option<String>,
+}
+
+impl ProcessSettings {
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        self.lookup.and_then(|lookup| lookup(name))
+    }
 }
 
 /// Runs [`Work::Command`] and [`Work::Python`]; the crate's header says how.
@@ -98,8 +108,25 @@ impl Executor for ProcessExecutor {
     ) -> Result<Code, Failure> {
         match work {
             Work::Python(python) => {
-                self.interpreter()
-                    .code(python, srcs, project, &self.settings, &self.started)
+                let mut interpreter = self.interpreter();
+                let code = interpreter.code(python, srcs, project, &self.settings, &self.started);
+                let mut code = code?;
+                code.parts
+                    .extend(variables::parts(&python.env, &self.settings));
+                Ok(code)
+            }
+            // What it must yield says everything.
+            Work::Command(command) if command.digest.is_some() => Ok(Code::default()),
+            Work::Command(command) => {
+                let mut parts = variables::parts(&command.env, &self.settings);
+                for tool in &command.tools {
+                    let version = version(tool, &self.settings, project, &self.started)?;
+                    parts.insert(format!("tool.{tool}"), version);
+                }
+                Ok(Code {
+                    parts,
+                    ..Code::default()
+                })
             }
             _ => Ok(Code::default()),
         }
@@ -185,12 +212,13 @@ impl ProcessExecutor {
         let own = [request.output, request.scratch];
         let sandbox = tools::sandbox(&self.settings, &own, &self.more(command, program), network);
         let emit = |line| (request.progress)(Progress::Log { line });
-        let mut log = Log::new(&emit);
+        let Variables { values, secrets } = Variables::new(&command.env, &self.settings)?;
+        let mut log = Log::new(&emit, secrets);
         let limits = Limits {
             timeout: command.timeout,
             cancel: request.cancel,
         };
-        let process = self.command(command, stage, program, words);
+        let process = self.command(command, &values, stage, program, words);
         self.started.fetch_add(1, Ordering::Relaxed);
         let ending = crate::process::run(process, sandbox, &stage.home, &limits, &mut log)
             .map_err(|error| not_started(&words[0], &error))?;
@@ -222,6 +250,7 @@ impl ProcessExecutor {
     fn command(
         &self,
         command: &Command,
+        variables: &BTreeMap<String, String>,
         stage: &Stage,
         program: &Path,
         words: &[String],
@@ -240,7 +269,7 @@ impl ProcessExecutor {
             .env("TZ", "UTC")
             // The first moment that a zip archive can hold.
             .env("SOURCE_DATE_EPOCH", "315532800")
-            .envs(&command.env)
+            .envs(variables)
             .env("HOME", &stage.home)
             .env("TMPDIR", &stage.tmp);
         process

@@ -28,6 +28,8 @@ mod sandbox;
 mod stage;
 mod tools;
 mod undeclared;
+mod variables;
+mod version;
 
 pub use executor::{ProcessExecutor, ProcessSettings};
 pub use sandbox::{SandboxMode, SandboxStatus, sandbox_status};

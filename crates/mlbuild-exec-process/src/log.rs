@@ -13,13 +13,15 @@ pub(crate) struct Log<'a> {
     line: Vec<u8>,
     cut: bool,
     tail: VecDeque<String>,
+    secrets: Vec<String>,
     emit: &'a dyn Fn(String),
 }
 
 impl<'a> Log<'a> {
-    /// A log that hands every line to `emit`.
-    pub(crate) fn new(emit: &'a dyn Fn(String)) -> Self {
+    /// A log that hands every line to `emit`, with `***` for each of `secrets`.
+    pub(crate) fn new(emit: &'a dyn Fn(String), secrets: Vec<String>) -> Self {
         Self {
+            secrets,
             line: Vec::new(),
             cut: false,
             tail: VecDeque::new(),
@@ -51,6 +53,9 @@ impl<'a> Log<'a> {
     fn end_line(&mut self) {
         let text = String::from_utf8_lossy(&self.line);
         let mut line = text.trim_end_matches('\r').to_owned();
+        for secret in &self.secrets {
+            line = line.replace(secret, "***");
+        }
         if self.cut {
             line.push_str(" [cut]");
         }
@@ -72,7 +77,7 @@ mod tests {
     fn lines(pieces: &[&[u8]]) -> (Vec<String>, Vec<String>) {
         let seen = RefCell::new(Vec::new());
         let emit = |line| seen.borrow_mut().push(line);
-        let mut log = Log::new(&emit);
+        let mut log = Log::new(&emit, vec!["s3cret".to_owned()]);
         pieces.iter().for_each(|piece| log.push(piece));
         let tail = log.finish();
         (seen.into_inner(), tail)
@@ -82,6 +87,13 @@ mod tests {
     fn lines_are_whole_whatever_the_pieces() {
         let (seen, _) = lines(&[b"on", b"e\ntwo\r\n\nth", b"ree"]);
         assert_eq!(seen, ["one", "two", "", "three"]);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let (seen, tail) = lines(&[b"token s3c", b"ret, s3cret\n"]);
+        assert_eq!(seen, ["token ***, ***"]);
+        assert_eq!(tail, seen);
     }
 
     #[test]

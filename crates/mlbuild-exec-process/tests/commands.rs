@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use mlbuild_action::{
     Analysis, Cancel, Command, CommandLine, Diagnostic, Executor, Failure, InputFolder, Output,
-    PinnedDigest, Progress, Request, Table, Work,
+    PinnedDigest, Progress, Request, Table, Variable, Work,
 };
 use mlbuild_exec_process::{ProcessExecutor, ProcessSettings, SandboxStatus, sandbox_status};
 
@@ -50,6 +50,7 @@ fn command(line: CommandLine) -> Case {
         command: Command {
             line,
             env: BTreeMap::new(),
+            tools: Vec::new(),
             out: Some("result.txt".to_owned()),
             digest: None,
             // No test takes long; none may hang.
@@ -253,7 +254,7 @@ fn the_environment_is_what_was_declared_and_a_fixed_rest() {
     let mut case = program(&["/bin/sh", "-c", "env | cut -d= -f1 | sort > {out}"]);
     case.command
         .env
-        .insert("DECLARED".to_owned(), "1".to_owned());
+        .insert("DECLARED".to_owned(), Variable::Text("1".to_owned()));
     case.settings
         .network
         .insert("HTTPS_PROXY".to_owned(), "proxy".into());
@@ -520,9 +521,10 @@ fn a_write_outside_fails_the_command() {
         "ln -s x $FILE.link",
     ] {
         let mut case = shell(line);
-        case.command
-            .env
-            .insert("FILE".to_owned(), file.display().to_string());
+        case.command.env.insert(
+            "FILE".to_owned(),
+            Variable::Text(file.display().to_string()),
+        );
         let diagnostic = case.failed();
         assert!(diagnostic.help.unwrap().contains("`{out}`"), "{line}");
         assert_eq!(fs::read_to_string(&file).unwrap(), "before", "{line}");

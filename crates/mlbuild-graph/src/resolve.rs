@@ -345,6 +345,7 @@ impl<'a> Resolver<'a> {
             work: Work::Command(Command {
                 line: command.line.value.clone(),
                 env: command.env.clone(),
+                tools: command.tools.clone(),
                 out: command.out.as_ref().map(|out| out.as_str().to_owned()),
                 digest: command.digest.clone(),
                 timeout: command.timeout,

@@ -5,7 +5,7 @@ use std::ops::{Deref, Range};
 use std::time::Duration;
 
 use mlbuild_action::{
-    CheckRule, CommandLine, Format, Metric, PinnedDigest, RowOrder, SourceSpan, Value,
+    CheckRule, CommandLine, Format, Metric, PinnedDigest, RowOrder, SourceSpan, Value, Variable,
 };
 
 use crate::{Kind, Label, ProjectPath};
@@ -295,7 +295,9 @@ pub struct CommandDefinition {
     /// The one file that it makes; `None` takes the whole output folder.
     pub out: Option<ProjectPath>,
     /// Its environment.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
+    /// Programs whose version counts.
+    pub tools: Vec<String>,
     /// How long it may run.
     pub timeout: Option<Duration>,
     /// The digest that the output must have.
@@ -320,7 +322,7 @@ pub struct PythonDefinition {
     /// Files of the project that it reads, or imports by names that only show when it runs.
     pub srcs: Vec<Spanned<ProjectPath>>,
     /// Its environment.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
     /// How long it may run.
     pub timeout: Option<Duration>,
     /// Set when it makes a table: how its Parquet files are read.

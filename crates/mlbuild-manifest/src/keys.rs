@@ -39,7 +39,7 @@ pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
         Rule::Path => &["path"],
         Rule::Sql => &["order", "params", "sql"],
         Rule::Command => &[
-            "command", "digest", "env", "inputs", "out", "srcs", "timeout",
+            "command", "digest", "env", "inputs", "out", "srcs", "timeout", "tools",
         ],
         Rule::Python => &[
             "columns",

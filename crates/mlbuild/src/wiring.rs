@@ -77,6 +77,7 @@ fn process_settings(root: &Path, declared: &mlbuild_manifest::Project) -> Proces
             Sandbox::Warn => SandboxMode::Warn,
             Sandbox::Off => SandboxMode::Off,
         },
+        lookup: Some(env::var),
         python: declared.python.clone(),
     }
 }

@@ -21,6 +21,7 @@ use crate::log::Log;
 use crate::output;
 use crate::process::{self, Ending, Limits};
 use crate::sandbox::{Network, Sandbox};
+use crate::variables::Variables;
 use crate::{stage, tools};
 
 const SCRIPT: &str = concat!(
@@ -69,13 +70,21 @@ pub(crate) fn run(
     let more: Vec<PathBuf> = interpreter::folders(environment).chain(inputs).collect();
     let sandbox = tools::sandbox(settings, &own, &more, Network::Refused);
     let emit = |line| (request.progress)(Progress::Log { line });
-    let mut log = Log::new(&emit);
+    let Variables { values, secrets } = Variables::new(&python.env, settings)?;
+    let mut log = Log::new(&emit, secrets);
     let limits = Limits {
         timeout: python.timeout,
         cancel: request.cancel,
     };
-    let ending = see_through(python, shared, &stage, sandbox, &limits, &mut log)
-        .map_err(|error| super::not_started(Path::new(&environment.executable), &error))?;
+    let ending = see_through(
+        variables(python, values),
+        shared,
+        &stage,
+        sandbox,
+        &limits,
+        &mut log,
+    )
+    .map_err(|error| super::not_started(Path::new(&environment.executable), &error))?;
     let tail = log.finish();
     let name = format!("{}:{}", python.module, python.function);
     let failure = match ending {
@@ -94,7 +103,7 @@ pub(crate) fn run(
 
 /// Runs the call in a fork of a process that is ready for it, else in one of its own.
 fn see_through(
-    python: &Python,
+    env: BTreeMap<String, String>,
     shared: &Shared<'_>,
     stage: &Stage,
     sandbox: Sandbox,
@@ -103,7 +112,7 @@ fn see_through(
 ) -> io::Result<Ending> {
     let kind = Kind {
         executable: shared.environment.executable.clone(),
-        env: variables(python),
+        env,
         modules: zygote::ahead(shared.imported),
     };
     let (reader, writer) = process::output_pipe()?;
@@ -120,7 +129,7 @@ fn see_through(
 }
 
 /// The environment of a call, but for what names its folders.
-fn variables(python: &Python) -> BTreeMap<String, String> {
+fn variables(python: &Python, declared: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let fixed = [
         ("LANG", "C.UTF-8"),
         ("TZ", "UTC"),
@@ -130,7 +139,7 @@ fn variables(python: &Python) -> BTreeMap<String, String> {
     let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let threads = THREADS.map(|name| (name.to_owned(), python.threads.to_string()));
     let mut variables: BTreeMap<_, _> = fixed.into_iter().chain(threads).collect();
-    variables.extend(python.env.clone());
+    variables.extend(declared);
     variables
 }
 

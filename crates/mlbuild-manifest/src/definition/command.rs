@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mlbuild_action::{CommandLine, Format};
+use mlbuild_action::{CommandLine, Format, Variable};
 use toml::de::DeValue;
 
 use super::{Target, format, ingestion};
-use crate::reader::{Reader, Section};
+use crate::reader::{Entry, Reader, Section};
 use crate::{CommandDefinition, Ingestion, Label, ProjectPath, Spanned, quantity};
 
 pub(super) fn command<'t>(
@@ -22,6 +22,7 @@ pub(super) fn command<'t>(
         .name(section, "out")
         .and_then(|out| reader.as_path(out));
     let env = environment(reader, section);
+    let tools = tools(reader, section);
     let timeout = timeout(reader, section);
     let digest = reader.string(section, "digest").and_then(|text| {
         let digest = quantity::digest(&text);
@@ -59,6 +60,7 @@ pub(super) fn command<'t>(
         inputs,
         out,
         env,
+        tools,
         timeout,
         digest,
         ingestion,
@@ -171,42 +173,102 @@ pub(super) fn timeout<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Opt
 pub(super) fn environment<'t>(
     reader: &mut Reader<'t>,
     section: &Section<'t>,
-) -> BTreeMap<String, String> {
+) -> BTreeMap<String, Variable> {
     let mut env = BTreeMap::new();
     let Some(table) = reader.table(section, "env") else {
         return env;
     };
     for (name, value) in table.entries() {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let starts = name
-            .value
-            .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if !starts || !name.value.chars().all(plain) {
-            let message = format!(
-                "`{}` is not the name of an environment variable",
-                name.value
-            );
-            let label = "not a variable's name";
-            reader.error("manifest::bad-value", message, name.range, label, None);
-            continue;
-        }
-        let Some(value) = reader.as_string(&name.value, value) else {
+        let Some(name) = variable_name(reader, name) else {
             continue;
         };
-        if value.value.contains('\0') {
-            let message = format!("the value of `{}` has a NUL in it", name.value);
+        if let Some(variable) = variable(reader, &table, &name, value) {
+            env.insert(name.value, variable);
+        }
+    }
+    env
+}
+
+/// The value of a variable: a text, `"env:NAME"`, or `{ from = "NAME" }`.
+fn variable<'t>(
+    reader: &mut Reader<'t>,
+    table: &Section<'t>,
+    name: &Spanned<String>,
+    value: Entry<'t>,
+) -> Option<Variable> {
+    if let DeValue::Table(_) = value.get_ref() {
+        let section = reader.table(table, &name.value)?;
+        reader.only(&section, &["from"]);
+        let Some(from) = reader.string(&section, "from") else {
+            reader.missing(
+                &section,
+                "from",
+                "name the variable: `{ from = \"REGION\" }`",
+            );
+            return None;
+        };
+        return Some(Variable::From(variable_name(reader, from)?.value));
+    }
+    let value = reader.as_string(&name.value, value)?;
+    if let Some(secret) = value.value.strip_prefix("env:") {
+        let secret = Spanned {
+            value: secret.to_owned(),
+            range: value.range,
+        };
+        return Some(Variable::Secret(variable_name(reader, secret)?.value));
+    }
+    if value.value.contains('\0') {
+        let message = format!("the value of `{}` has a NUL in it", name.value);
+        let code = "manifest::bad-value";
+        reader.error(code, message, value.range, "has a NUL", None);
+        return None;
+    }
+    Some(Variable::Text(value.value))
+}
+
+/// The name of an environment variable, complaining if it is none.
+fn variable_name(reader: &mut Reader<'_>, name: Spanned<String>) -> Option<Spanned<String>> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let starts = name
+        .value
+        .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if starts && name.value.chars().all(plain) {
+        return Some(name);
+    }
+    let message = format!(
+        "`{}` is not the name of an environment variable",
+        name.value
+    );
+    let label = "not a variable's name";
+    reader.error("manifest::bad-value", message, name.range, label, None);
+    None
+}
+
+/// Names of programs.
+fn tools<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Vec<String> {
+    let Some((_, value)) = section.get("tools") else {
+        return Vec::new();
+    };
+    let names = reader.names("tools", value).unwrap_or_default();
+    let mut tools = Vec::new();
+    for name in names {
+        if name.value.contains(['/', '\0']) || name.value.is_empty() {
+            let message = format!("`{}` is not the name of a program", name.value);
+            let help = "name it as it is found on the `PATH`: `tools = [\"python3\"]`; a program of the project belongs in `srcs`";
             reader.error(
                 "manifest::bad-value",
                 message,
-                value.range,
-                "has a NUL",
-                None,
+                name.range,
+                "not a name",
+                help.to_owned(),
             );
-            continue;
+        } else {
+            tools.push(name.value);
         }
-        env.insert(name.value, value.value);
     }
-    env
+    tools.sort();
+    tools.dedup();
+    tools
 }
 
 /// A command's output is a table if it has a format; other kinds have none.

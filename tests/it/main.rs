@@ -1,7 +1,6 @@
 //! The command line, tested as its users meet it: real projects, the real binary, its output and exit status.
 //!
-//! Nothing here needs libtorch, a network, or more of Python than the interpreter and its own library; `cargo xtask test`
-//! runs what does.
+//! Nothing here needs libtorch or a network; what needs Python is ignored by `cargo test` and run by `cargo xtask test`.
 
 #![expect(
     clippy::unwrap_used,

@@ -69,6 +69,7 @@ fn processes(built: &Built) -> u64 {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn a_function_gets_its_inputs_and_typed_parameters() {
     let project = labels();
     project.build(&[]).built(&ALL);
@@ -79,6 +80,7 @@ fn a_function_gets_its_inputs_and_typed_parameters() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn columns_restrict_what_a_function_is_given() {
     let project = labels();
     project.replace(
@@ -108,6 +110,7 @@ fn columns_restrict_what_a_function_is_given() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn a_change_in_a_helper_rebuilds_exactly_what_imports_it_and_is_named() {
     let project = labels();
     project.build(&[]);
@@ -148,6 +151,7 @@ fn a_change_in_a_helper_rebuilds_exactly_what_imports_it_and_is_named() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn what_does_not_change_the_code_rebuilds_nothing() {
     let project = labels();
     project.build(&[]);
@@ -176,6 +180,7 @@ fn what_does_not_change_the_code_rebuilds_nothing() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn a_null_build_starts_no_process_and_reads_no_source() {
     let project = labels();
     assert!(processes(&project.build(&[])) > 0);
@@ -188,6 +193,7 @@ fn a_null_build_starts_no_process_and_reads_no_source() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn parameters_and_declared_variables_count_and_the_surroundings_do_not() {
     let project = labels();
     project.build(&[]);
@@ -231,6 +237,7 @@ fn parameters_and_declared_variables_count_and_the_surroundings_do_not() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn a_moved_project_keeps_its_keys() {
     let project = labels();
     project.build(&[]);
@@ -257,6 +264,7 @@ fn keys(project: &Project) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn files_that_a_function_declares_count_by_content() {
     let project = job("(out / 'n').write_text(open('words.txt').read())");
     project.write("words.txt", "one");
@@ -282,6 +290,7 @@ fn files_that_a_function_declares_count_by_content() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn imports_that_only_show_when_they_run_are_refused_or_declared() {
     let project = job(
         "import importlib\nmodule = importlib.import_module('plugins.' + params['name'])\nmodule.run(out)",
@@ -332,6 +341,7 @@ fn imports_that_only_show_when_they_run_are_refused_or_declared() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn mistakes_in_code_are_told_before_anything_runs() {
     let cases = [
         (
@@ -374,6 +384,7 @@ fn mistakes_in_code_are_told_before_anything_runs() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn an_import_that_may_fail_may_be_absent() {
     let project = job(
         "try:\n    import nothing_like_it\nexcept ImportError:\n    (out / 'n').write_text('without')",
@@ -383,6 +394,7 @@ fn an_import_that_may_fail_may_be_absent() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn failures_are_told_in_the_functions_terms() {
     let cases = [
         (
@@ -435,6 +447,7 @@ fn failures_are_told_in_the_functions_terms() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn a_function_that_takes_too_long_is_stopped() {
     let project = job("import time\ntime.sleep(600)");
     project.replace("mlbuild.toml", "20s", "1s");
@@ -443,6 +456,7 @@ fn a_function_that_takes_too_long_is_stopped() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn a_table_needs_parquet_and_files_need_saying_so() {
     let project = job("(out / 'a.csv').write_text('id\\n1\\n')");
     project.replace("mlbuild.toml", "[model.job]", "[data.job]");
@@ -491,6 +505,7 @@ fn install(project: &Project, version: &str) {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn a_package_counts_by_its_version() {
     let project = job("import shades\n(out / 'colour').write_text(shades.COLOUR)");
     install(&project, "1.9.0");
@@ -510,6 +525,7 @@ fn a_package_counts_by_its_version() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn an_environment_that_is_not_what_the_lock_pins_is_an_error() {
     let project = job("import shades\n(out / 'colour').write_text(shades.COLOUR)");
     install(&project, "1.9.0");
@@ -528,6 +544,7 @@ fn an_environment_that_is_not_what_the_lock_pins_is_an_error() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn code_that_changes_while_it_runs_is_not_published() {
     let project =
         job("import time\nprint('begun')\ntime.sleep(1.5)\n(out / 'x').write_text('old')");
@@ -556,6 +573,7 @@ fn confines(project: &Project) -> bool {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn neither_the_project_nor_the_home_is_read_without_saying_so() {
     let project = job("(out / 'n').write_text(open(params['path']).read())");
     if !confines(&project) {
@@ -605,6 +623,7 @@ fn neither_the_project_nor_the_home_is_read_without_saying_so() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn a_command_that_misses_a_file_is_told_which_line_to_add() {
     let project =
         Project::new("[model.count]\ncommand = \"wc -w < words.txt > {out}\"\nout = \"n\"\n");
@@ -629,6 +648,7 @@ fn a_command_that_misses_a_file_is_told_which_line_to_add() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn many_functions_share_the_start_of_an_interpreter_and_nothing_else() {
     let mut manifest = String::new();
     for n in 0..8 {
@@ -653,6 +673,7 @@ fn many_functions_share_the_start_of_an_interpreter_and_nothing_else() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn a_function_that_starts_threads_or_processes_is_on_its_own() {
     let project = job(
         "import subprocess, threading\nthreading.Thread(target=lambda: (out / 'x').write_text('x')).start()\n\
@@ -675,6 +696,7 @@ fn working_in(project: &Project) -> usize {
 
 #[cfg(target_os = "linux")]
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn a_killed_build_leaves_no_process_behind() {
     let project = job("import time\nprint('begun')\ntime.sleep(600)");
     project.replace("mlbuild.toml", "20s", "1h");
@@ -695,6 +717,7 @@ fn a_killed_build_leaves_no_process_behind() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn an_input_cannot_be_written_through() {
     let project = Project::new(
         "[data.orders]\npath = \"orders.csv\"\n[model.m]\npython = \"job:make\"\ninputs = [\"data:orders\"]\n",
@@ -716,6 +739,7 @@ fn an_input_cannot_be_written_through() {
 }
 
 #[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
 fn doctor_names_the_interpreter_and_a_missing_one_is_an_error_of_the_environment() {
     let project = job("pass");
     let ran = project.run(&["doctor"]);

@@ -37,6 +37,9 @@ pub(crate) fn run(root: &Path) -> Result {
         workspace::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     steps.step("tests", || cargo(&["test"]))?;
+    steps.step("tests that need Python", || {
+        cargo(&["test", "--", "--ignored", "python"])
+    })?;
     steps.step("build of the worker", || cargo(&["build", "-p", WORKER]))?;
     steps.step("tests of the worker", || cargo(&["test", "-p", WORKER]))?;
     steps.step("example", || example::build(root))?;

@@ -91,6 +91,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs Python; `cargo xtask test` runs it"]
     fn the_interpreter_says_what_it_is() {
         let environment = session().probe().unwrap();
         assert!(
@@ -101,6 +102,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs Python; `cargo xtask test` runs it"]
     fn only_what_may_change_a_result_changes_the_code() {
         let base = "import os\n\ndef f(x, y=1):\n    return x + 'a'\n";
         let same = [
@@ -140,6 +142,7 @@ mod tests {
 
     /// The same for every Python from 3.10 on, so that a newer one changes no code part by accident.
     #[test]
+    #[ignore = "needs Python; `cargo xtask test` runs it"]
     fn a_golden_digest_does_not_move() {
         let source = "@cache\ndef f(x: int = 1, *a, k=None, **kw) -> str:\n    y = [-i for i in x if i] or {**kw}\n    \
                       match y:\n        case None:\n            return f'{x!r}'\n        \
@@ -154,6 +157,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs Python; `cargo xtask test` runs it"]
     fn imports_are_found_wherever_they_stand() {
         let source = "import a.b as c\nfrom .x import y, z\ndef f():\n    from . import w\n\
                       try:\n    import fast\nexcept (KeyError, ImportError):\n    pass\n\
@@ -188,6 +192,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs Python; `cargo xtask test` runs it"]
     fn imports_by_value_are_found_under_any_name() {
         for source in [
             "import importlib\nimportlib.import_module(x)\n",
@@ -207,6 +212,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs Python; `cargo xtask test` runs it"]
     fn what_is_not_python_is_placed() {
         let mut session = session();
         let broken = session.analyse(b"x = 1\ny = (\n").unwrap().broken.unwrap();

@@ -224,29 +224,24 @@ impl Built {
 
     /// The texts of the reasons why `label` was built or restored.
     pub(crate) fn reasons(&self, label: &str) -> Vec<String> {
-        let finished = |event: &&Value| event["event"] == "finished" && event["target"] == label;
-        let event = self
-            .events
-            .iter()
-            .find(finished)
-            .expect("the target finished");
-        let reasons = event["reasons"].as_array().unwrap().iter();
-        reasons
-            .map(|reason| reason["text"].as_str().unwrap().to_owned())
-            .collect()
+        self.texts(label, "reasons")
     }
 
     /// The texts of what changed in `label`'s inputs without concerning it.
     pub(crate) fn unread(&self, label: &str) -> Vec<String> {
+        self.texts(label, "unread")
+    }
+
+    fn texts(&self, label: &str, of: &str) -> Vec<String> {
         let finished = |event: &&Value| event["event"] == "finished" && event["target"] == label;
         let event = self
             .events
             .iter()
             .find(finished)
             .expect("the target finished");
-        let unread = event["unread"].as_array().unwrap().iter();
-        unread
-            .map(|unread| unread["text"].as_str().unwrap().to_owned())
+        let texts = event[of].as_array().unwrap().iter();
+        texts
+            .map(|item| item["text"].as_str().unwrap().to_owned())
             .collect()
     }
 

@@ -540,9 +540,7 @@ fn the_network_takes_a_pinned_digest() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let line = format!(
-        "bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port} && echo ok' > {{out}}"
-    );
+    let line = format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port} && echo ok' > {{out}}");
     let diagnostic = shell(&line).failed();
     assert!(
         diagnostic

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use mlbuild_action::{
-    Action, Analysis, Executor, Failure, Input, InputContent, RowOrder, Schema, Sql, Table, Work,
+    Action, Analysis, Executor, Failure, Input, InputContent, Schema, Table, Work,
 };
 use mlbuild_exec_table::TableExecutor;
 
-use crate::harness::Bench;
+use crate::harness::{Bench, sql};
 
 /// Numbers that look random and are the same in every run.
 struct Dice(u64);
@@ -230,14 +230,7 @@ fn equal_keys_give_equal_tables_whatever_else_differs() {
             dice.roll(2);
         }
         let text = query(&mut dice);
-        let work = Work::Sql(Sql {
-            canonical: text.clone(),
-            text: text.clone(),
-            file: "data/q.sql".to_owned(),
-            params: BTreeMap::new(),
-            key: Vec::new(),
-            order: RowOrder::Canonical,
-        });
+        let work = Work::Sql(sql(&text));
         let tables = BTreeMap::from([
             ("data:a", Columns::random(&["id", "x", "y", "s"], &mut dice)),
             ("data:b", Columns::random(&["id", "u", "v", "t"], &mut dice)),
@@ -279,14 +272,7 @@ fn an_analysis_is_the_same_every_time() {
     let mut dice = Dice(7);
     for _ in 0..30 {
         let text = query(&mut dice);
-        let work = Work::Sql(Sql {
-            canonical: text.clone(),
-            text: text.clone(),
-            file: "data/q.sql".to_owned(),
-            params: BTreeMap::new(),
-            key: Vec::new(),
-            order: RowOrder::Canonical,
-        });
+        let work = Work::Sql(sql(&text));
         let tables = BTreeMap::from([
             ("data:a", Columns::random(&["id", "x", "y", "s"], &mut dice)),
             ("data:b", Columns::random(&["id", "u", "v", "t"], &mut dice)),

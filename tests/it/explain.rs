@@ -80,3 +80,31 @@ fn why_before_the_first_build_says_so() {
       data:total: undecided itself, because of data:orders
     ");
 }
+
+#[test]
+fn a_target_with_checks_of_its_own_waits_for_the_columns_that_it_reads() {
+    let project = Project::new(
+        r#"
+[data.orders]
+path = "raw/orders.csv"
+
+[data.big.checks]
+not_null = ["id"]
+sql = { known = "select b.id from data.big b left join data.orders o on o.id = b.id where o.id is null" }
+"#,
+    )
+    .file("raw/orders.csv", "id,amount,note\n1,10,a\n2,32,b\n")
+    .file("data/big.sql", "select id from data.orders where amount > 9");
+    project.build(&[]);
+    project.write("raw/orders.csv", "id,amount,note\n1,10,a\n2,32,c\n");
+    let plan = project.run(&["plan"]).stdout;
+    let line = plan
+        .lines()
+        .find(|line| line.starts_with("may build"))
+        .unwrap();
+    assert!(
+        line.contains("if amount, id of data:orders changes"),
+        "{plan}"
+    );
+    project.build(&[]).built(&["data:orders"]);
+}

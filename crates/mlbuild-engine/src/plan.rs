@@ -134,15 +134,21 @@ fn reads_of_last(
         project.cache.table(digest)
     };
     let mut reads = Reads::default();
+    // What the stages before a check yielded.
+    let mut previous = None;
     let stages = project
         .graph
         .target(label)
         .into_iter()
         .flat_map(|t| &t.stages);
-    for stage in stages {
-        let schemas = stage.inputs.iter().filter_map(|input| match &input.from {
-            InputSource::Target(label) => Some((input.name.clone(), table(label)?.schema())),
-            InputSource::Previous | InputSource::Files(_) => None,
+    for (number, stage) in stages.enumerate() {
+        let schemas = stage.inputs.iter().filter_map(|input| {
+            let schema = match &input.from {
+                InputSource::Target(label) => table(label)?.schema(),
+                InputSource::Previous => previous.clone()?,
+                InputSource::Files(_) => return None,
+            };
+            Some((input.name.clone(), schema))
         });
         let schemas = schemas.collect();
         let executor = executors.of(&stage.work);
@@ -151,6 +157,11 @@ fn reads_of_last(
             .and_then(|tools| analyses.analyze(executor, &stage.work, &tools, &schemas));
         // What cannot be told reads everything.
         reads.note(stage, &analysis.unwrap_or_default());
+        if !matches!(stage.work, Work::Check(_)) {
+            let result = last.keys.get(number).map(|key| project.cache.lookup(key));
+            let result = result.and_then(|found| found.ok().flatten());
+            previous = result.and_then(|result| Some(result.artifact.table?.schema()));
+        }
     }
     reads
 }

@@ -15,7 +15,7 @@ fn endless() -> Project {
     )
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(
@@ -68,7 +68,7 @@ fn an_interrupt_ends_the_build_and_its_processes() {
     assert_eq!(runs.stdout, "status\ninterrupted\n");
 }
 
-fn process_id(id: u32) -> libc::pid_t {
+pub(crate) fn process_id(id: u32) -> libc::pid_t {
     libc::pid_t::try_from(id).unwrap()
 }
 

@@ -23,13 +23,16 @@
 //! ```
 
 mod error;
+mod gc;
 mod index;
 mod listing;
 mod lock;
 mod memo;
 mod objects;
+mod pins;
 mod results;
 mod scratch;
+mod survey;
 mod swap;
 mod tree;
 mod wire;
@@ -40,9 +43,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 pub use error::CacheError;
+pub use gc::{Count, Garbage, Garbages, Keep, Limits};
 pub use index::{FileDigest, Looks, StatIndex};
 pub use lock::{Holder, ProjectLock};
 pub use objects::Batch;
+pub use pins::Pin;
 pub use results::LastBuild;
 pub use scratch::Scratch;
 pub use tree::{Destination, MaterializeMode};

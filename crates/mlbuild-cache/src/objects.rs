@@ -132,11 +132,13 @@ impl Batch<'_> {
     /// Those of writing.
     pub fn put_bytes(&mut self, bytes: &[u8]) -> Result<Digest, CacheError> {
         let digest = Digest::of(bytes);
-        if !self.cache.contains(&digest, bytes.len() as u64) {
-            let aside = self.cache.temporary_name();
-            let written = write_new(&aside, bytes).at("write", &aside);
-            self.publish_or_remove(&aside, &digest, written)?;
+        if self.cache.contains(&digest, bytes.len() as u64) {
+            freshen(&self.cache.object_path(&digest));
+            return Ok(digest);
         }
+        let aside = self.cache.temporary_name();
+        let written = write_new(&aside, bytes).at("write", &aside);
+        self.publish_or_remove(&aside, &digest, written)?;
         Ok(digest)
     }
 
@@ -174,8 +176,11 @@ impl Batch<'_> {
         let size_bytes = metadata.len();
         if self.cache.contains(&digest, size_bytes) {
             fs::remove_file(path).at("remove", path)?;
+            freshen(&self.cache.object_path(&digest));
             return Ok((digest, size_bytes));
         }
+        // A program may have kept the time of what it copied.
+        freshen(path);
         let synced = File::open(path)
             .and_then(|file| file.sync_data())
             .at("sync", path);
@@ -237,7 +242,18 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_data()
 }
 
-fn sync_folder(path: &Path) -> Result<(), CacheError> {
+/// Makes a file young: it is needed now, so garbage collection leaves it alone for a while. Where that is refused the
+/// file keeps its age, and the project's lock protects it all the same.
+pub(crate) fn freshen(path: &Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else {
+        return;
+    };
+    // SAFETY: the path is null-terminated and outlives the call; no times means the time now.
+    unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), std::ptr::null(), 0) };
+}
+
+pub(crate) fn sync_folder(path: &Path) -> Result<(), CacheError> {
     match File::open(path).and_then(|folder| folder.sync_all()) {
         // Some network file systems cannot sync a folder, and do not need it.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

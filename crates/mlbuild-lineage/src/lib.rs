@@ -27,7 +27,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use error::LineageError;
-pub use query::{Cell, QueryTable, RunSummary, RunTarget};
+pub use query::{Cell, Maker, QueryTable, RunSummary, RunTarget};
 pub use record::{
     ActionRecord, ArtifactRecord, EpochRecord, FlowKind, FlowRecord, InputRecord, Micros, Outcome,
     RunId, RunStart, RunStatus, TargetRecord,

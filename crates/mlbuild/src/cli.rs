@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Query(Query),
     /// Execute what is cached once more, otherwise, and compare: same key, same bits?
     Verify(Verify),
+    /// Remove from the cache what nothing needs
+    Gc(Gc),
     /// Print what a target's actions printed the last time they ran
     Log(Log),
     /// Remove outputs, and on request the cache
@@ -202,6 +204,30 @@ pub(crate) enum QueryFormat {
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) selection: Selection,
+}
+
+/// What a collection leaves.
+#[derive(Args, Debug)]
+pub(crate) struct Leave {
+    /// Keep what each target was in its last N states, so that a revert restores it
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) keep_last: usize,
+    /// Go on with earlier states, cheapest to make again first, until the cache is no larger, such as 10GB. What the
+    /// project needs as it stands, and what is pinned, stays
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_size: Option<String>,
+    /// Keep whatever is younger, such as 90s or 12h
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub(crate) grace: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Gc {
+    #[command(flatten)]
+    pub(crate) leave: Leave,
+    /// Show what would be removed, and remove nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Args, Debug)]

@@ -11,6 +11,7 @@ mod failure;
 mod interrupt;
 mod json;
 mod load;
+mod lock;
 mod terminal;
 mod wiring;
 
@@ -61,6 +62,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<u8, CommandFailure> {
         Command::Lineage(args) => commands::lineage::run(args, global, terminal),
         Command::Query(args) => commands::query::run(args, global, terminal),
         Command::Verify(args) => commands::verify::run(&args.selection, global, terminal),
+        Command::Gc(args) => commands::gc::run(args, global, terminal),
         Command::Log(args) => commands::log::run(args, global, terminal),
         Command::Clean(args) => commands::clean::run(args, global, terminal),
         Command::Doctor => commands::doctor::run(global, terminal),

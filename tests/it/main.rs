@@ -17,6 +17,7 @@ mod cutoff;
 mod diff;
 mod explain;
 mod faults;
+mod fsck;
 mod gc;
 mod identity;
 mod project;

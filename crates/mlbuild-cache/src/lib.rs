@@ -23,6 +23,7 @@
 //! ```
 
 mod error;
+mod fsck;
 mod gc;
 mod index;
 mod listing;
@@ -43,6 +44,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 pub use error::CacheError;
+pub use fsck::{Checked, Flaw, Part, Problem};
 pub use gc::{Count, Garbage, Garbages, Keep, Limits};
 pub use index::{FileDigest, Looks, StatIndex};
 pub use lock::{Holder, ProjectLock};

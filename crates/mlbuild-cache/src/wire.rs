@@ -303,6 +303,12 @@ pub(crate) fn decode_last(bytes: &[u8], target: &str) -> Option<LastBuild> {
     })
 }
 
+/// Of which target this is the last build; `None` if the bytes are none.
+pub(crate) fn target_of_last(bytes: &[u8]) -> Option<String> {
+    let wire: WireLast = serde_json::from_slice(bytes).ok()?;
+    decode_last(bytes, &wire.target).map(|_| wire.target)
+}
+
 pub(crate) fn encode_pin(pin: &Pin) -> Vec<u8> {
     let Pin {
         name,

@@ -14,6 +14,7 @@
 //! The journal is a rollback journal, not WAL: the database is then one file between builds, and can be read where
 //! nothing can be written.
 
+mod check;
 mod error;
 mod query;
 mod record;

@@ -585,3 +585,31 @@ fn the_schemas_do_not_move() {
         ]
     );
 }
+
+#[test]
+fn a_check_finds_damage_broken_references_and_foreign_files() {
+    let (_dir, path) = database();
+    assert_eq!(Lineage::check(&path), [""; 0], "there is none");
+    let mut lineage = Lineage::open(&path).unwrap();
+    let mut run = lineage.begin_run(start(1));
+    run.target(target("data:a", Outcome::Built, &[], "a", 1))
+        .unwrap();
+    run.end(RunStatus::Done, 2).unwrap();
+    drop(lineage);
+    assert_eq!(Lineage::check(&path), [""; 0]);
+
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch("pragma foreign_keys = off; delete from target;")
+        .unwrap();
+    drop(raw);
+    let expected = "1 rows of `action` name a row of `target` that is not there";
+    assert_eq!(Lineage::check(&path), [expected]);
+
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0x5a);
+    fs::write(&path, &bytes).unwrap();
+    assert!(!Lineage::check(&path).is_empty());
+    fs::write(&path, "no database at all, just a text that is long enough").unwrap();
+    assert_eq!(Lineage::check(&path).len(), 1);
+}

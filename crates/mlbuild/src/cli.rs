@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Remove from the cache what nothing needs
     Gc(Gc),
+    /// Check every file of the cache, and the lineage database
+    Fsck(Fsck),
     /// Print what a target's actions printed the last time they ran
     Log(Log),
     /// Remove outputs, and on request the cache
@@ -228,6 +230,13 @@ pub(crate) struct Gc {
     /// Show what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Fsck {
+    /// Move what is bad in the cache to `quarantine/`, so that the next build makes it again
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 #[derive(Args, Debug)]

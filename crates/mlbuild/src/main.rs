@@ -62,6 +62,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<u8, CommandFailure> {
         Command::Lineage(args) => commands::lineage::run(args, global, terminal),
         Command::Query(args) => commands::query::run(args, global, terminal),
         Command::Verify(args) => commands::verify::run(&args.selection, global, terminal),
+        Command::Fsck(args) => commands::fsck::run(args, global, terminal),
         Command::Gc(args) => commands::gc::run(args, global, terminal),
         Command::Log(args) => commands::log::run(args, global, terminal),
         Command::Clean(args) => commands::clean::run(args, global, terminal),

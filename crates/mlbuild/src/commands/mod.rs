@@ -5,6 +5,7 @@ pub(crate) mod clean;
 pub(crate) mod completions;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod fsck;
 pub(crate) mod gc;
 pub(crate) mod init;
 pub(crate) mod lineage;

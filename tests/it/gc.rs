@@ -188,6 +188,115 @@ fn a_collection_waits_for_a_build_and_says_so() {
     assert!(ran.stderr.contains(&says), "{}", ran.stderr);
 }
 
+#[test]
+fn a_pin_keeps_a_state_until_it_is_let_go() {
+    let project = with_history(1);
+    let ran = project.run(&["pin", "data:page", "--name", "first"]);
+    assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
+    assert_eq!(project.run(&["pin", "data:total"]).exit, Some(0));
+    for more in 1..3 {
+        project.write("raw/orders.csv", orders(more));
+        project.build(&[]);
+    }
+    let pins = project.run(&["cache", "pins"]).stdout;
+    assert_eq!(pins, "data:total  2 results\nfirst  data:page, 3 results\n");
+    gc(&project, &["--keep-last", "0", "--max-size", "1GB"]);
+    project.write("raw/orders.csv", orders(0));
+    project.build(&[]).built(&[]).restored(&ALL);
+
+    let taken = project.run(&["pin", "data:orders", "--name", "first"]);
+    assert_eq!(taken.exit, Some(2), "{}", taken.stdout);
+    assert!(
+        taken.stderr.contains("holds another state"),
+        "{}",
+        taken.stderr
+    );
+    assert_eq!(
+        project.run(&["pin", "data:page", "--name", "first"]).exit,
+        Some(0),
+        "the same again"
+    );
+
+    project.write("raw/orders.csv", orders(2));
+    project.build(&[]);
+    let unknown = project.run(&["unpin", "second"]);
+    assert_eq!(unknown.exit, Some(2), "{}", unknown.stdout);
+    assert!(unknown.stderr.contains("`first`"), "{}", unknown.stderr);
+    for name in ["first", "data:total"] {
+        assert_eq!(project.run(&["unpin", name]).exit, Some(0));
+    }
+    gc(&project, &["--keep-last", "0"]);
+    project.write("raw/orders.csv", orders(0));
+    project.build(&[]).built(&ALL);
+}
+
+#[test]
+fn what_is_not_built_cannot_be_pinned() {
+    let project = with_history(1);
+    project.write("raw/orders.csv", orders(7));
+    let ran = project.run(&["pin", "data:page"]);
+    assert_eq!(ran.exit, Some(2), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("`data:orders` is not built"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn cleaning_leaves_what_is_pinned() {
+    let project = with_history(2);
+    project.run(&["pin", "data:total"]);
+    assert_eq!(project.run(&["clean", "--cache"]).exit, Some(0));
+    crate::fsck::assert_sound(&project);
+    project.build(&[]).built(&["data:page"]);
+    project.assert_same_as_clean_build(&[]);
+    assert_eq!(project.run(&["clean", "--all"]).exit, Some(0));
+    assert!(!project.has(".mlbuild"));
+}
+
+#[test]
+fn a_damaged_pin_stops_a_collection_and_a_check_says_so() {
+    let project = with_history(1);
+    project.run(&["pin", "data:total", "--name", "v1"]);
+    project.write(".mlbuild/cache/pins/v2.json", "{}\n");
+    let ran = project.run(&["gc", "--grace", "1ms"]);
+    assert_eq!(ran.exit, Some(3), "{}", ran.stdout);
+    assert!(ran.stderr.contains("nothing was removed"), "{}", ran.stderr);
+    let check = project.run(&["fsck", "--repair"]);
+    assert!(check.stdout.contains("pins/v2.json"), "{}", check.stdout);
+    gc(&project, &[]);
+}
+
+#[test]
+fn the_cache_says_how_large_it_is_and_for_whom() {
+    let project = with_history(3);
+    project.run(&["pin", "data:orders"]);
+    let ran = project.run(&[
+        "cache",
+        "stats",
+        "--json",
+        "--keep-last",
+        "2",
+        "--grace",
+        "1ms",
+    ]);
+    let stats: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(stats["objects"]["files"], 9);
+    assert_eq!(stats["results"]["files"], 9);
+    assert_eq!(stats["current"]["files"], 6);
+    assert_eq!(stats["history"]["files"], 12);
+    assert_eq!(stats["pinned"]["files"], 2);
+    let freed = gc(&project, &["--keep-last", "2", "--json"]).stdout;
+    let summary: serde_json::Value = serde_json::from_str(freed.lines().last().unwrap()).unwrap();
+    assert_eq!(stats["gc_bytes"], summary["freed_bytes"]);
+    let text = project.run(&["cache", "stats"]).stdout;
+    assert!(
+        text.contains("needed by the project as it stands"),
+        "{text}"
+    );
+}
+
 /// Every file below a folder with its bytes.
 pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();

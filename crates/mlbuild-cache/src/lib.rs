@@ -36,6 +36,7 @@ mod scratch;
 mod survey;
 mod swap;
 mod tree;
+mod usage;
 mod wire;
 
 use std::fs;
@@ -53,6 +54,7 @@ pub use pins::Pin;
 pub use results::LastBuild;
 pub use scratch::Scratch;
 pub use tree::{Destination, MaterializeMode};
+pub use usage::Usage;
 
 use error::At;
 

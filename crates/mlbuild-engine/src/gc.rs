@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use mlbuild_action::{ActionKey, Diagnostic};
-use mlbuild_cache::{CacheError, Garbages, Keep, Limits, ProjectLock};
+use mlbuild_cache::{CacheError, Garbages, Keep, Limits, ProjectLock, Usage};
 use mlbuild_lineage::{Lineage, LineageError, Maker, RunId};
 use mlbuild_manifest::Label;
 
@@ -89,8 +89,22 @@ pub fn collect(
     project.cache.remove(&collection.garbage, lock, go_on)
 }
 
+/// How large the cache is, and what of it is needed by what, if each target keeps its last `keep_last` states.
+///
+/// # Errors
+/// As [`collection`].
+pub fn usage(
+    project: &Project,
+    executors: &Executors,
+    keep_last: usize,
+) -> Result<Usage, Diagnostic> {
+    let lineage = open(project)?;
+    let keep = keep(project, executors, lineage.as_ref(), keep_last)?;
+    project.cache.usage(&keep).map_err(unreadable)
+}
+
 /// The roots: what must stay, and why.
-pub(crate) fn keep(
+fn keep(
     project: &Project,
     executors: &Executors,
     lineage: Option<&Lineage>,
@@ -118,7 +132,7 @@ pub(crate) fn keep(
     })
 }
 
-pub(crate) fn open(project: &Project) -> Result<Option<Lineage>, Diagnostic> {
+fn open(project: &Project) -> Result<Option<Lineage>, Diagnostic> {
     Lineage::open_read_only(&lineage_path(&project.root)).map_err(no_history)
 }
 

@@ -71,6 +71,13 @@ pub(crate) enum Command {
     Gc(Gc),
     /// Check every file of the cache, and the lineage database
     Fsck(Fsck),
+    /// Keep a target as it stands from `gc` and `clean --cache`, with all that it was made from
+    Pin(PinTarget),
+    /// Let go what was pinned
+    Unpin(Unpin),
+    /// Show what is in the cache
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Print what a target's actions printed the last time they ran
     Log(Log),
     /// Remove outputs, and on request the cache
@@ -240,6 +247,29 @@ pub(crate) struct Fsck {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct PinTarget {
+    /// The target
+    pub(crate) target: String,
+    /// What to call it [default: the target's label]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Unpin {
+    /// The pin's name, as `cache pins` lists it
+    pub(crate) name: String,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum CacheCommand {
+    /// Show how large the cache is, what needs it, and what `gc` would remove
+    Stats(Leave),
+    /// List what is pinned
+    Pins,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Log {
     /// The target; without one, the last runs are listed
     pub(crate) target: Option<String>,
@@ -247,10 +277,10 @@ pub(crate) struct Log {
 
 #[derive(Args, Debug)]
 pub(crate) struct Clean {
-    /// Also remove the cache: the next build executes everything
+    /// Also remove the cache, but for what is pinned: the next build executes everything else
     #[arg(long)]
     pub(crate) cache: bool,
-    /// Also remove the cache, the logs and the lineage database: the history of all builds is lost
+    /// Also remove the cache with its pins, the logs and the lineage database: the history of all builds is lost
     #[arg(long)]
     pub(crate) all: bool,
 }

@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub(crate) mod build;
+pub(crate) mod cache;
 pub(crate) mod clean;
 pub(crate) mod completions;
 pub(crate) mod diff;
@@ -11,6 +12,7 @@ pub(crate) mod init;
 pub(crate) mod lineage;
 pub(crate) mod log;
 pub(crate) mod ls;
+pub(crate) mod pin;
 pub(crate) mod plan;
 pub(crate) mod query;
 pub(crate) mod show;

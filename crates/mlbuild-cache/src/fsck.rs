@@ -116,6 +116,7 @@ impl Cache {
                 root: root.to_owned(),
                 // The version is the check's to write.
                 writable: std::sync::OnceLock::from(()),
+                whole: std::sync::Mutex::default(),
             }),
             answer => answer,
         }

@@ -91,6 +91,19 @@ pub(crate) fn execute(
     })
 }
 
+/// Names the input that the cache could not give, if that is the failure. It is out of the way already: the result that
+/// names it has become a miss.
+fn lost_input(error: CacheError, name: &str) -> JobFailure {
+    if !matches!(error, CacheError::BadObject { .. }) {
+        return error.into();
+    }
+    let message = format!("what the cache held of the input `{name}` was damaged");
+    let diagnostic = Diagnostic::error("cache::damaged", message);
+    JobFailure::Failure(Failure::Environment(diagnostic.help(
+        "it was set aside: build again, and it is made again; `mlbuild fsck` checks the rest",
+    )))
+}
+
 /// The folder of a scratch space in which the output comes to be.
 pub(crate) const OUTPUT: &str = "out";
 
@@ -191,7 +204,8 @@ impl Job<'_> {
                     let to = Destination::Folder(&path);
                     self.project
                         .cache
-                        .materialize(&artifact.tree, to, MaterializeMode::Link)?;
+                        .materialize(&artifact.tree, to, MaterializeMode::Link)
+                        .map_err(|error| lost_input(error, name))?;
                 }
             }
             let table = material.table().cloned();

@@ -141,6 +141,19 @@ mod tests {
     }
 
     #[test]
+    fn the_format_does_not_move() {
+        let pin = pin("v1");
+        let artifact = Digest::of(b"v1");
+        let key = pin.keys.first().unwrap();
+        let expected = format!(
+            "{{\"version\":1,\"name\":\"v1\",\"target\":\"model:recs\",\"artifact\":\"{artifact}\",\
+             \"keys\":[\"{key}\"],\"pinned_at\":1700000000}}\n"
+        );
+        assert_eq!(String::from_utf8(wire::encode_pin(&pin)).unwrap(), expected);
+        assert_eq!(wire::decode_pin(expected.as_bytes()), Some(pin));
+    }
+
+    #[test]
     fn a_damaged_pin_is_an_error_and_never_an_absence() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();

@@ -149,7 +149,11 @@ fn room_is_made_cheapest_a_byte_first_and_never_from_what_is_needed() {
     let current = store.result("current", &[&format!("{big}0")], 1);
     let cheap = store.result("cheap", &[&format!("{big}1")], 10);
     let dear = store.result("dear", &[&format!("{big}2")], 10_000);
-    let keep = keep(&[current], &[cheap, dear]);
+    let pinned = store.result("pinned", &[&format!("{big}3")], 0);
+    let keep = Keep {
+        pinned: [pinned].into(),
+        ..keep(&[current], &[cheap, dear, pinned])
+    };
     store.age(DAY);
     let all = store.cache.survey().unwrap().size_bytes();
     assert_eq!(store.collect(&keep, Some(all)).results, []);
@@ -159,7 +163,7 @@ fn room_is_made_cheapest_a_byte_first_and_never_from_what_is_needed() {
     assert!(!store.has("cheap") && store.has("dear"));
     let garbage = store.collect(&keep, Some(1));
     assert!(garbage.after_bytes > 1, "it cannot be done, and shows");
-    assert!(store.has("current") && !store.has("dear"));
+    assert!(store.has("current") && store.has("pinned") && !store.has("dear"));
 }
 
 #[test]

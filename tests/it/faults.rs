@@ -15,7 +15,7 @@ fn endless() -> Project {
     )
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(
@@ -68,7 +68,7 @@ fn an_interrupt_ends_the_build_and_its_processes() {
     assert_eq!(runs.stdout, "status\ninterrupted\n");
 }
 
-fn process_id(id: u32) -> libc::pid_t {
+pub(crate) fn process_id(id: u32) -> libc::pid_t {
     libc::pid_t::try_from(id).unwrap()
 }
 
@@ -134,6 +134,55 @@ fn a_missing_object_is_made_again() {
     project.build(&["data:page"]);
     fs::remove_dir_all(project.root().join(".mlbuild/cache/objects")).unwrap();
     project.build(&["data:page"]).built(&ALL);
+}
+
+/// Changes a byte of every object, which keeps its size.
+fn damage_objects(project: &Project) {
+    for (path, mut bytes) in crate::gc::files(&project.root().join(".mlbuild/cache/objects")) {
+        fs::remove_file(&path).unwrap();
+        bytes[0] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_object_is_never_published_and_made_again_at_once() {
+    let project = Project::sums();
+    project.build(&[]);
+    damage_objects(&project);
+    // What stands in out/ is whole, and nobody has to look at the cache.
+    project.build(&[]).built(&[]);
+    fs::remove_dir_all(project.root().join("out")).unwrap();
+    let built = project.build(&["data:orders"]);
+    built.built(&["data:orders"]);
+    let said = |event: &serde_json::Value| event["diagnostic"]["code"] == "cache::damaged";
+    assert!(built.events.iter().any(said), "{:#?}", built.events);
+    fs::remove_dir_all(project.root().join("out")).unwrap();
+    project.build(&[]).built(&["data:page", "data:total"]);
+    project.assert_same_as_clean_build(&[]);
+    crate::fsck::assert_sound(&project);
+}
+
+#[test]
+fn a_damaged_input_is_blamed_and_the_next_build_heals_it() {
+    let project = Project::sums();
+    project.build(&["data:orders"]);
+    damage_objects(&project);
+    let built = project.try_build(&["data:page"]);
+    assert_eq!(built.ran.exit, Some(3), "{}", built.ran.stderr);
+    let diagnostic = built.diagnostic("data:total");
+    assert_eq!(diagnostic["code"], "cache::damaged", "{diagnostic}");
+    project.build(&["data:page"]).built(&ALL);
+    project.assert_same_as_clean_build(&[]);
+}
+
+#[test]
+fn storing_the_same_again_heals_what_was_damaged() {
+    let project = Project::sums();
+    project.build(&[]);
+    damage_objects(&project);
+    project.build(&["--force"]);
+    crate::fsck::assert_sound(&project);
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod cutoff;
 mod diff;
 mod explain;
 mod faults;
+mod fsck;
+mod gc;
 mod identity;
 mod project;
 mod python;

@@ -99,3 +99,15 @@ format = "csv"
     assert!(text.starts_with("column noise, row 2: "), "{text}");
     assert_eq!(lines.last().unwrap()["differs"], 1);
 }
+
+#[test]
+fn a_project_of_models_and_a_report_is_the_same_bit_for_bit() {
+    let project = Project::empty();
+    let init = project.run(&["init", "."]);
+    assert_eq!(init.exit, Some(0), "{}", init.stderr);
+    project.build(&[]);
+    // The report reads two tables of predictions, and not all columns of either.
+    let ran = project.run(&["verify", "kind:model", "kind:report"]);
+    assert_eq!(ran.exit, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("same       report:"), "{}", ran.stdout);
+}

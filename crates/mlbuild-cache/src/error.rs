@@ -36,6 +36,12 @@ pub enum CacheError {
         /// The version file.
         path: PathBuf,
     },
+    /// A pin cannot be read. What it holds cannot be told, so nothing may be removed.
+    #[error("the pin `{}` is damaged", path.display())]
+    BadPin {
+        /// Its file.
+        path: PathBuf,
+    },
     /// An output folder holds what no artifact can: a symbolic link, a pipe, a socket, a device.
     #[error("`{}` is {kind}; an artifact has regular files only", path.display())]
     NotAFile {

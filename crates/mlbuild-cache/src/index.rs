@@ -106,6 +106,31 @@ impl StatIndex {
         }
     }
 
+    /// Reads the files of the project at `root` that the index file `path` would be believed about, and names those
+    /// that have other digests; `None` if the index file is damaged. One that does not exist is wrong about nothing.
+    pub(crate) fn check(path: &Path, root: &Path) -> Option<Vec<String>> {
+        let Ok(bytes) = fs::read(path) else {
+            return path.symlink_metadata().is_err().then(Vec::new);
+        };
+        let entries = format::decode(&bytes)?;
+        let written = fs::metadata(path).map_or(i128::MIN, |metadata| mtime(&metadata));
+        let is_wrong = |(relative, entry): &(&String, &Entry)| {
+            let path = root.join(relative);
+            let believed = |metadata: &Metadata| {
+                let stat = Stat::of(metadata);
+                entry.stat == stat && (entry.ours || stat.newest() < written)
+            };
+            let mut hasher = Hasher::new();
+            fs::metadata(&path).is_ok_and(|metadata| believed(&metadata))
+                && hasher.update_file(&path).is_ok()
+                && hasher.finish() != entry.file.digest
+        };
+        let wrong = entries.iter().filter(is_wrong);
+        let mut wrong: Vec<String> = wrong.map(|(relative, _)| relative.clone()).collect();
+        wrong.sort();
+        Some(wrong)
+    }
+
     /// How often files were looked at since the index was loaded.
     pub fn looks(&self) -> Looks {
         self.looks

@@ -7,6 +7,7 @@
 //! Invariants:
 //! - A name appears only when its content is whole: temporary file in `tmp/`, sync, rename.
 //! - Objects come before the result that names them.
+//! - No bytes are handed out as an object that this process has not digested: once, when they are first asked for.
 //! - Opening and reading write nothing, so a read-only project works as far as it can.
 //! - One process builds at a time ([`Cache::lock`]); readers never wait.
 //!
@@ -23,29 +24,41 @@
 //! ```
 
 mod error;
+mod fsck;
+mod gc;
 mod index;
 mod listing;
 mod lock;
 mod memo;
 mod objects;
+mod pins;
 mod results;
 mod scratch;
+mod survey;
 mod swap;
 mod tree;
+mod usage;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
+
+use mlbuild_digest::Digest;
 
 pub use error::CacheError;
+pub use fsck::{Checked, Flaw, Part, Problem};
+pub use gc::{Count, Garbage, Garbages, Keep, Limits};
 pub use index::{FileDigest, Looks, StatIndex};
 pub use lock::{Holder, ProjectLock};
 pub use objects::Batch;
+pub use pins::Pin;
 pub use results::LastBuild;
 pub use scratch::Scratch;
 pub use tree::{Destination, MaterializeMode};
+pub use usage::Usage;
 
 use error::At;
 
@@ -58,6 +71,8 @@ pub struct Cache {
     root: PathBuf,
     /// Set once this process made sure that the folder exists and says its version.
     writable: OnceLock<()>,
+    /// Objects whose bytes this process wrote or has digested.
+    whole: Mutex<BTreeSet<Digest>>,
 }
 
 impl Cache {
@@ -70,6 +85,7 @@ impl Cache {
         let cache = Self {
             root: root.to_owned(),
             writable: OnceLock::new(),
+            whole: Mutex::default(),
         };
         cache.check_version()?;
         Ok(cache)

@@ -2,7 +2,8 @@
 //!
 //! An object is published by temporary file, sync of its bytes, rename. The bytes are synced because a name with the
 //! right size but without its bytes is the one damage that a lookup cannot see; folders are synced once a [`Batch`],
-//! because a lost name is only a miss.
+//! because a lost name is only a miss. An object that is there already is looked at before it counts, so that
+//! storing the same bytes again heals one that was damaged, and is made young.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
@@ -102,13 +103,35 @@ impl Cache {
             .update_file(&path)
             .map(|hasher| hasher.finish())
         {
-            Ok(found) if found == *digest => Ok(true),
+            Ok(found) if found == *digest => {
+                self.note_whole(digest);
+                Ok(true)
+            }
             Ok(_) => {
+                if let Ok(mut whole) = self.whole.lock() {
+                    whole.remove(digest);
+                }
                 self.quarantine(&path);
                 Ok(false)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error).at("read", &path),
+        }
+    }
+
+    /// As [`Cache::verify`], but reads the object only if this process has not yet.
+    pub(crate) fn is_whole(&self, digest: &Digest) -> Result<bool, CacheError> {
+        let known = self.whole.lock().is_ok_and(|whole| whole.contains(digest));
+        if known {
+            return Ok(true);
+        }
+        self.verify(digest)
+    }
+
+    fn note_whole(&self, digest: &Digest) {
+        // Forgetting costs another look, so a thread that panicked while it held the lock costs nothing else.
+        if let Ok(mut whole) = self.whole.lock() {
+            whole.insert(*digest);
         }
     }
 
@@ -132,11 +155,12 @@ impl Batch<'_> {
     /// Those of writing.
     pub fn put_bytes(&mut self, bytes: &[u8]) -> Result<Digest, CacheError> {
         let digest = Digest::of(bytes);
-        if !self.cache.contains(&digest, bytes.len() as u64) {
-            let aside = self.cache.temporary_name();
-            let written = write_new(&aside, bytes).at("write", &aside);
-            self.publish_or_remove(&aside, &digest, written)?;
+        if self.has_whole(&digest, bytes.len() as u64)? {
+            return Ok(digest);
         }
+        let aside = self.cache.temporary_name();
+        let written = write_new(&aside, bytes).at("write", &aside);
+        self.publish_or_remove(&aside, &digest, written)?;
         Ok(digest)
     }
 
@@ -172,10 +196,12 @@ impl Batch<'_> {
         let mut hasher = Hasher::new();
         let digest = hasher.update_file(path).at("read", path)?.finish();
         let size_bytes = metadata.len();
-        if self.cache.contains(&digest, size_bytes) {
+        if self.has_whole(&digest, size_bytes)? {
             fs::remove_file(path).at("remove", path)?;
             return Ok((digest, size_bytes));
         }
+        // A program may have kept the time of what it copied.
+        freshen(path);
         let synced = File::open(path)
             .and_then(|file| file.sync_data())
             .at("sync", path);
@@ -202,6 +228,15 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Whether the object is there and needs no other copy; it is young then. Reading it costs less than syncing another.
+    fn has_whole(&self, digest: &Digest, size_bytes: u64) -> Result<bool, CacheError> {
+        let has = self.cache.contains(digest, size_bytes) && self.cache.is_whole(digest)?;
+        if has {
+            freshen(&self.cache.object_path(digest));
+        }
+        Ok(has)
+    }
+
     fn publish_or_remove(
         &mut self,
         aside: &Path,
@@ -224,6 +259,7 @@ impl Batch<'_> {
             self.folders.insert(self.cache.root.join("objects"));
         }
         fs::rename(aside, &path).at("make", &path)?;
+        self.cache.note_whole(digest);
         self.folders.insert(folder);
         Ok(())
     }
@@ -237,7 +273,19 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_data()
 }
 
-fn sync_folder(path: &Path) -> Result<(), CacheError> {
+/// Makes a file young: it is needed now, so garbage collection leaves it alone for a while. Where that is refused the
+/// file keeps its age, and the project's lock protects it all the same.
+pub(crate) fn freshen(path: &Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else {
+        return;
+    };
+    // SAFETY: the path is null-terminated and outlives the call; no times means the time now.
+    unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), std::ptr::null(), 0) };
+}
+
+/// Makes the names in a folder last.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), CacheError> {
     match File::open(path).and_then(|folder| folder.sync_all()) {
         // Some network file systems cannot sync a folder, and do not need it.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

@@ -12,7 +12,7 @@ use mlbuild_action::{ActionKey, ActionResult, Description};
 use mlbuild_digest::Digest;
 
 use crate::error::At;
-use crate::objects::write_new;
+use crate::objects::{freshen, write_new};
 use crate::{Cache, CacheError, wire};
 
 /// What a target was when it was last built.
@@ -88,9 +88,10 @@ impl Cache {
             Ok(()) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let first = self.lookup(key)?;
-                if first.is_none() {
+                match first {
+                    Some(_) => freshen(path),
                     // It lost its objects, or is damaged: ours takes its place.
-                    fs::rename(aside, path).at("make", path)?;
+                    None => fs::rename(aside, path).at("make", path)?,
                 }
                 Ok(first)
             }
@@ -154,7 +155,7 @@ impl Cache {
             .join(format!("{rest}.json"))
     }
 
-    fn last_path(&self, target: &str) -> PathBuf {
+    pub(crate) fn last_path(&self, target: &str) -> PathBuf {
         self.root
             .join("last")
             .join(format!("{}.json", file_name(target)))
@@ -162,7 +163,7 @@ impl Cache {
 }
 
 /// A text as a file name: everything but ASCII letters, digits, `_` and `-` becomes `%` and two hexadecimal digits.
-fn file_name(text: &str) -> String {
+pub(crate) fn file_name(text: &str) -> String {
     let mut name = String::new();
     for byte in text.bytes() {
         match byte {

@@ -21,12 +21,20 @@ pub(crate) fn unique() -> String {
     )
 }
 
+/// The parts of what [`unique`] gives: the process and its count.
+fn parse(suffix: &str) -> Option<(u32, u64)> {
+    let (pid, n) = suffix.split_once('-')?;
+    Some((pid.parse().ok()?, n.parse().ok()?))
+}
+
+/// Whether `suffix` was made by [`unique`], in whatever process.
+pub(crate) fn is_temporary(suffix: &str) -> bool {
+    parse(suffix).is_some()
+}
+
 /// Whether `suffix` was made by [`unique`] in a process that is no more.
 pub(crate) fn is_stale(suffix: &str) -> bool {
-    let Some((pid, n)) = suffix.split_once('-') else {
-        return false;
-    };
-    let (Ok(pid), Ok(n)) = (pid.parse::<u32>(), n.parse::<u64>()) else {
+    let Some((pid, n)) = parse(suffix) else {
         return false;
     };
     if pid == std::process::id() {

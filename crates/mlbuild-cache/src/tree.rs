@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mlbuild_action::{Tree, TreeEntry};
+use mlbuild_digest::Hasher;
 
 use crate::error::At;
 use crate::scratch::remove_all;
@@ -72,8 +73,7 @@ impl Cache {
     /// at any point leaves the old or the new.
     ///
     /// # Errors
-    /// [`CacheError::BadObject`] if an object is gone, [`CacheError::NotOneFile`], those of writing. The old content
-    /// then stands.
+    /// [`CacheError::BadObject`] if an object is gone, or was found damaged: it is then out of the way. [`CacheError::NotOneFile`], those of writing. The old content then stands.
     pub fn materialize(
         &self,
         tree: &Tree,
@@ -86,6 +86,12 @@ impl Cache {
             .and_then(|()| swap(&aside, to.path()));
         if result.is_err() {
             remove_all(&aside);
+        }
+        if let Err(CacheError::BadObject { .. }) = result {
+            // Where one is damaged others may be: all go out of the way at once, so that one remake puts all right.
+            for entry in tree.entries() {
+                self.verify(&entry.digest)?;
+            }
         }
         result
     }
@@ -125,11 +131,27 @@ impl Cache {
         }
         let object = self.object_path(&entry.digest);
         let linkable = mode == MaterializeMode::Link && !entry.executable;
-        if linkable && fs::hard_link(&object, path).is_ok() {
-            return Ok(());
+        if linkable {
+            // Whoever reads through a link is checked by nobody, and what came of damaged bytes would be stored under
+            // the key of whole ones.
+            if !self.is_whole(&entry.digest)? {
+                return Err(CacheError::BadObject {
+                    digest: entry.digest,
+                });
+            }
+            if fs::hard_link(&object, path).is_ok() {
+                return Ok(());
+            }
         }
         // `copy` lets the kernel share the blocks where the file system can.
         fs::copy(&object, path).at("write", path)?;
+        // The bytes are in memory already: this costs little, and nothing damaged is ever handed out as a copy.
+        let copied = Hasher::new().update_file(path).at("read", path)?.finish();
+        if copied != entry.digest {
+            return Err(CacheError::BadObject {
+                digest: entry.digest,
+            });
+        }
         let permissions = match (mode, entry.executable) {
             (MaterializeMode::Copy, false) => 0o644,
             (MaterializeMode::Copy, true) => 0o755,

@@ -1,4 +1,5 @@
-//! The JSON of result files (version 1), of `last/` (version 2) and of listings. `spec/cache-layout.md` describes it, golden files fix it.
+//! The JSON of result files (version 1), of `last/` (version 2), of pins (version 1) and of listings. `spec/cache-layout.md`
+//! describes it, golden files fix it.
 //!
 //! A result file is two lines. The first says format, version and the BLAKE3 of the second; the second is the result.
 //! Both are checked byte by byte, so no damage reads as another result. Paths are checked too: a tree that leaves its
@@ -11,7 +12,7 @@ use mlbuild_action::{ActionResult, Artifact, Column, Description, Table, Tree, T
 use mlbuild_digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::LastBuild;
+use crate::{LastBuild, Pin};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +66,17 @@ struct WireLast {
     target: String,
     keys: Vec<String>,
     inputs: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WirePin {
+    version: u32,
+    name: String,
+    target: String,
+    artifact: String,
+    keys: Vec<String>,
+    pinned_at: i64,
 }
 
 pub(crate) fn encode_result(description: &Description, result: &ActionResult) -> Vec<u8> {
@@ -288,5 +300,48 @@ pub(crate) fn decode_last(bytes: &[u8], target: &str) -> Option<LastBuild> {
     Some(LastBuild {
         keys: keys.collect::<Option<_>>()?,
         inputs: inputs.collect::<Option<_>>()?,
+    })
+}
+
+/// Of which target this is the last build; `None` if the bytes are none.
+pub(crate) fn target_of_last(bytes: &[u8]) -> Option<String> {
+    let wire: WireLast = serde_json::from_slice(bytes).ok()?;
+    decode_last(bytes, &wire.target).map(|_| wire.target)
+}
+
+pub(crate) fn encode_pin(pin: &Pin) -> Vec<u8> {
+    let Pin {
+        name,
+        target,
+        artifact,
+        keys,
+        pinned_at,
+    } = pin;
+    let wire = WirePin {
+        version: 1,
+        name: name.clone(),
+        target: target.clone(),
+        artifact: artifact.to_string(),
+        keys: keys.iter().map(ToString::to_string).collect(),
+        pinned_at: *pinned_at,
+    };
+    let mut bytes = serde_json::to_vec(&wire).expect("texts and numbers are JSON");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// `None` if the bytes are no pin of this version.
+pub(crate) fn decode_pin(bytes: &[u8]) -> Option<Pin> {
+    let wire: WirePin = serde_json::from_slice(bytes.strip_suffix(b"\n")?).ok()?;
+    if wire.version != 1 {
+        return None;
+    }
+    let keys = wire.keys.iter().map(|key| key.parse().ok());
+    Some(Pin {
+        name: wire.name,
+        target: wire.target,
+        artifact: wire.artifact.parse().ok()?,
+        keys: keys.collect::<Option<_>>()?,
+        pinned_at: wire.pinned_at,
     })
 }

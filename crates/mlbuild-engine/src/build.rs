@@ -15,7 +15,7 @@ use std::thread::Scope;
 use std::time::Duration;
 
 use mlbuild_action::{ActionKey, ActionResult, Artifact, Cancel, Diagnostic, Failure, Progress};
-use mlbuild_cache::LastBuild;
+use mlbuild_cache::{CacheError, LastBuild};
 use mlbuild_lineage::ActionRecord;
 use mlbuild_manifest::Label;
 
@@ -106,6 +106,10 @@ struct Target {
     /// Whether any stage executed in this build, and how long all that did ran.
     executed: bool,
     duration: Duration,
+    /// What its stages that did not execute took when they did.
+    saved: Duration,
+    /// Whether it began anew because its artifact was found damaged.
+    anew: bool,
 }
 
 struct Build<'a, 'e, 'r> {
@@ -414,7 +418,7 @@ impl<'a> Build<'a, '_, '_> {
                 target.executed = true;
                 target.duration += duration;
             }
-            None => self.saved += result.duration,
+            None => target.saved += result.duration,
         }
         target.keys.push(resolved.key);
         let up_to_date = target.last.keys.get(target.stage) == Some(&resolved.key);
@@ -460,9 +464,13 @@ impl<'a> Build<'a, '_, '_> {
                     }
                 }
                 Ok(false) => {}
+                Err(CacheError::BadObject { .. }) if !target.anew => {
+                    return self.begin_anew(label, target.last, target.started);
+                }
                 Err(error) => return self.fail(label, cache_failure(&error)),
             }
         }
+        self.saved += target.saved;
         let unchanged = target.executed
             && self
                 .last_artifact(&target.last.keys)
@@ -522,6 +530,25 @@ impl<'a> Build<'a, '_, '_> {
         self.artifacts.insert(label.clone(), artifact);
         self.outcomes.insert(label.clone(), outcome);
         self.schedule.done(label);
+    }
+
+    /// An object of the artifact of `label` was damaged and is out of the way, so its result has become a miss.
+    fn begin_anew(&mut self, label: &Label, last: LastBuild, started: i64) {
+        self.trouble(
+            Diagnostic::warning(
+                "cache::damaged",
+                format!("what the cache held of `{label}` was damaged"),
+            )
+            .help("it was set aside and is made again; `mlbuild fsck` checks the rest"),
+        );
+        let target = Target {
+            last,
+            started,
+            anew: true,
+            ..Target::default()
+        };
+        self.targets.insert(label.clone(), target);
+        self.advance(label);
     }
 
     /// Digest of what the stages with these keys yielded.

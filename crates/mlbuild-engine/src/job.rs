@@ -90,6 +90,19 @@ pub(crate) fn execute(
     })
 }
 
+/// Names the input that the cache could not give, if that is the failure. It is out of the way already: the result that
+/// names it has become a miss.
+fn lost_input(error: CacheError, name: &str) -> JobFailure {
+    if !matches!(error, CacheError::BadObject { .. }) {
+        return error.into();
+    }
+    let message = format!("what the cache held of the input `{name}` was damaged");
+    let diagnostic = Diagnostic::error("cache::damaged", message);
+    JobFailure::Failure(Failure::Environment(diagnostic.help(
+        "it was set aside: build again, and it is made again; `mlbuild fsck` checks the rest",
+    )))
+}
+
 /// The folder of a scratch space in which the output comes to be.
 pub(crate) const OUTPUT: &str = "out";
 
@@ -172,7 +185,7 @@ impl Job<'_> {
                     table: Some(table),
                 }) => self.table(name, tree, table, path)?,
                 Material::Artifact(artifact) => {
-                    self.link(&artifact.tree, &path)?;
+                    self.link(name, &artifact.tree, &path)?;
                     InputFolder { path, table: None }
                 }
             };
@@ -202,20 +215,23 @@ impl Job<'_> {
         let columns = self.given(name, table);
         let whole = columns.is_none() && !matches!(self.layout, Layout::Reshaped);
         if whole {
-            self.link(tree, &path)?;
+            self.link(name, tree, &path)?;
             let table = Some(table.clone());
             return Ok(InputFolder { path, table });
         }
+        // A link is given out for bytes that were digested; what is made of them is cut from there.
+        let stored = beside(&path, "stored");
+        self.link(name, tree, &stored)?;
         fs::create_dir(&path).map_err(|e| io_failure("make the folder", &path, &e))?;
         let failed = |d| JobFailure::Failure(Failure::Environment(d));
         let files = &self.executors.files;
         for entry in tree.entries() {
-            let mut from = self.project.cache.object_path(&entry.digest);
+            let mut from = stored.join(&entry.path);
             let to = path.join(&entry.path);
             if let Some(columns) = &columns {
                 let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
                 let projected = match self.layout {
-                    Layout::Reshaped => path.with_extension("projected"),
+                    Layout::Reshaped => beside(&path, "projected"),
                     _ => to.clone(),
                 };
                 files.project(&from, &projected, &names).map_err(failed)?;
@@ -262,13 +278,19 @@ impl Job<'_> {
         (complete && columns.len() < table.columns.len()).then_some(columns)
     }
 
-    fn link(&self, tree: &Tree, path: &Path) -> Result<(), JobFailure> {
+    fn link(&self, name: &str, tree: &Tree, path: &Path) -> Result<(), JobFailure> {
         let to = Destination::Folder(path);
         self.project
             .cache
-            .materialize(tree, to, MaterializeMode::Link)?;
-        Ok(())
+            .materialize(tree, to, MaterializeMode::Link)
+            .map_err(|error| lost_input(error, name))
     }
+}
+
+/// A name in the same folder that no input has: theirs have no blanks.
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{what} {name}"))
 }
 
 /// Places links to the project's files in `folder`, under their paths in the project.

@@ -14,6 +14,7 @@
 //! The journal is a rollback journal, not WAL: the database is then one file between builds, and can be read where
 //! nothing can be written.
 
+mod check;
 mod error;
 mod query;
 mod record;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use error::LineageError;
-pub use query::{Cell, QueryTable, RunSummary, RunTarget};
+pub use query::{Cell, Maker, QueryTable, RunSummary, RunTarget};
 pub use record::{
     ActionRecord, ArtifactRecord, EpochRecord, FlowKind, FlowRecord, InputRecord, Micros, Outcome,
     RunId, RunStart, RunStatus, TargetRecord,

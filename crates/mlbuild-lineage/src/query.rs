@@ -1,6 +1,6 @@
 //! Reading: the user's SQL, and what the engine asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -51,6 +51,17 @@ pub struct RunTarget {
     pub artifact: Option<Digest>,
     /// The key of an action that yielded this artifact: its own, if it is known.
     pub key: Option<ActionKey>,
+}
+
+/// Whose action it was that yielded a result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Maker {
+    /// The target.
+    pub label: String,
+    /// Its stage: `sql`, `train sasrec`.
+    pub stage: String,
+    /// The run in which it was last executed; if lineage saw none, the last that found it in the cache.
+    pub run: RunId,
 }
 
 /// A run, in a list of runs.
@@ -220,6 +231,74 @@ impl Lineage {
                 }
             }
             Ok(sizes)
+        };
+        read().within(&self.path)
+    }
+}
+
+impl Lineage {
+    /// The keys of what each target was in the last `states` states that successful runs left it in, for all targets
+    /// there ever were. A state is a list of keys: runs that left a target as it was count once, and so does a return.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn recent_keys(&self, states: usize) -> Result<BTreeSet<ActionKey>, LineageError> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached(
+                "select t.label, t.id, a.key from target t join action a on a.target = t.id \
+                 where t.outcome in ('built', 'restored') order by t.label, t.id desc, a.stage",
+            )?;
+            let mut rows = statement.query([])?;
+            let mut recent: BTreeMap<String, BTreeSet<Vec<String>>> = BTreeMap::new();
+            let mut state: (String, i64, Vec<String>) = Default::default();
+            let mut end_state = |label: String, keys: Vec<String>| {
+                let of_label = recent.entry(label).or_default();
+                if of_label.len() < states && !keys.is_empty() {
+                    of_label.insert(keys);
+                }
+            };
+            while let Some(row) = rows.next()? {
+                let (label, target): (String, i64) = (row.get(0)?, row.get(1)?);
+                if target != state.1 {
+                    let (label, _, keys) =
+                        std::mem::replace(&mut state, (label, target, Vec::new()));
+                    end_state(label, keys);
+                }
+                state.2.push(row.get(2)?);
+            }
+            let (label, _, keys) = state;
+            end_state(label, keys);
+            let keys = recent.into_values().flatten().flatten();
+            Ok(keys.filter_map(|key| key.parse().ok()).collect())
+        };
+        read().within(&self.path)
+    }
+
+    /// For every action that ever yielded a result: whose it was, and in which run it was last executed.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn makers(&self) -> Result<BTreeMap<ActionKey, Maker>, LineageError> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached(
+                "select a.key, t.label, a.name, t.run from action a join target t on t.id = a.target \
+                 where a.outcome in ('built', 'restored', 'up_to_date') order by a.outcome = 'built', a.id",
+            )?;
+            let mut rows = statement.query([])?;
+            let mut makers = BTreeMap::new();
+            // Later rows replace earlier ones: who executed it counts more than who restored it.
+            while let Some(row) = rows.next()? {
+                let Ok(key) = row.get::<_, String>(0)?.parse() else {
+                    continue;
+                };
+                let maker = Maker {
+                    label: row.get(1)?,
+                    stage: row.get(2)?,
+                    run: RunId(row.get(3)?),
+                };
+                makers.insert(key, maker);
+            }
+            Ok(makers)
         };
         read().within(&self.path)
     }

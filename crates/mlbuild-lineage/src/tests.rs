@@ -585,3 +585,63 @@ fn the_schemas_do_not_move() {
         ]
     );
 }
+
+#[test]
+fn a_check_finds_damage_broken_references_and_foreign_files() {
+    let (_dir, path) = database();
+    assert_eq!(Lineage::check(&path), [""; 0], "there is none");
+    let mut lineage = Lineage::open(&path).unwrap();
+    let mut run = lineage.begin_run(start(1));
+    run.target(target("data:a", Outcome::Built, &[], "a", 1))
+        .unwrap();
+    run.end(RunStatus::Done, 2).unwrap();
+    drop(lineage);
+    assert_eq!(Lineage::check(&path), [""; 0]);
+
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch("pragma foreign_keys = off; delete from target;")
+        .unwrap();
+    drop(raw);
+    let expected = "1 rows of `action` name a row of `target` that is not there";
+    assert_eq!(Lineage::check(&path), [expected]);
+
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0x5a);
+    fs::write(&path, &bytes).unwrap();
+    assert!(!Lineage::check(&path).is_empty());
+    fs::write(&path, "no database at all, just a text that is long enough").unwrap();
+    assert_eq!(Lineage::check(&path).len(), 1);
+}
+
+#[test]
+fn recent_states_are_counted_by_what_they_hold_and_not_by_runs() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    // The key of an action is made of its label here, so a state is told by the label of its only action.
+    let states = ["one", "two", "one", "three", "failed", "three"];
+    for (i, state) in states.into_iter().enumerate() {
+        let outcome = match state {
+            "failed" => Outcome::Failed,
+            _ => Outcome::Built,
+        };
+        let mut record = target(state, outcome, &[], state, 1);
+        record.label = "data:a".to_owned();
+        let mut run = lineage.begin_run(start(i as Micros));
+        run.target(record).unwrap();
+        run.end(RunStatus::Done, 2).unwrap();
+    }
+    let key = |label: &str| {
+        Description::from_parts([("label".to_owned(), label.to_owned())].into()).key()
+    };
+    assert_eq!(lineage.recent_keys(0).unwrap(), [].into());
+    assert_eq!(lineage.recent_keys(1).unwrap(), [key("three")].into());
+    assert_eq!(
+        lineage.recent_keys(2).unwrap(),
+        [key("three"), key("one")].into()
+    );
+    let all = [key("one"), key("two"), key("three")];
+    assert_eq!(lineage.recent_keys(9).unwrap(), all.into());
+    let maker = &lineage.makers().unwrap()[&key("one")];
+    assert_eq!((&*maker.label, maker.run), ("data:a", RunId(3)));
+}

@@ -30,4 +30,4 @@ pub use declaration::{
 pub use label::{BadLabel, BadPath, Kind, Label, ProjectPath, is_name};
 pub use nearest::{list, nearest};
 pub use parse::{MANIFEST_FILE, SQL_FOLDERS, parse};
-pub use quantity::memory_bytes;
+pub use quantity::{duration, memory_bytes};

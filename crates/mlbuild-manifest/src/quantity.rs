@@ -5,7 +5,7 @@ use std::time::Duration;
 use mlbuild_action::{Comparison, PinnedDigest, RowsBound};
 
 /// `90s`, `10m`, `2h`, `500ms`; more than nothing.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let millis = match unit {
         "ms" => 1,

@@ -67,6 +67,17 @@ pub(crate) enum Command {
     Query(Query),
     /// Execute what is cached once more, otherwise, and compare: same key, same bits?
     Verify(Verify),
+    /// Remove from the cache what nothing needs
+    Gc(Gc),
+    /// Check every file of the cache, and the lineage database
+    Fsck(Fsck),
+    /// Keep a target as it stands from `gc` and `clean --cache`, with all that it was made from
+    Pin(PinTarget),
+    /// Let go what was pinned
+    Unpin(Unpin),
+    /// Show what is in the cache
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Print what a target's actions printed the last time they ran
     Log(Log),
     /// Remove outputs, and on request the cache
@@ -204,6 +215,60 @@ pub(crate) struct Verify {
     pub(crate) selection: Selection,
 }
 
+/// What a collection leaves.
+#[derive(Args, Debug)]
+pub(crate) struct Leave {
+    /// Keep what each target was in its last N states, so that a revert restores it
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) keep_last: usize,
+    /// Go on with earlier states, cheapest to make again first, until the cache is no larger, such as 10GB. What the
+    /// project needs as it stands, and what is pinned, stays
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_size: Option<String>,
+    /// Keep whatever is younger, such as 90s or 12h
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub(crate) grace: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Gc {
+    #[command(flatten)]
+    pub(crate) leave: Leave,
+    /// Show what would be removed, and remove nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Fsck {
+    /// Move what is bad in the cache to `quarantine/`, so that the next build makes it again
+    #[arg(long)]
+    pub(crate) repair: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PinTarget {
+    /// The target
+    pub(crate) target: String,
+    /// What to call it [default: the target's label]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Unpin {
+    /// The pin's name, as `cache pins` lists it
+    pub(crate) name: String,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum CacheCommand {
+    /// Show how large the cache is, what needs it, and what `gc` would remove
+    Stats(Leave),
+    /// List what is pinned
+    Pins,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Log {
     /// The target; without one, the last runs are listed
@@ -212,10 +277,10 @@ pub(crate) struct Log {
 
 #[derive(Args, Debug)]
 pub(crate) struct Clean {
-    /// Also remove the cache: the next build executes everything
+    /// Also remove the cache, but for what is pinned: the next build executes everything else
     #[arg(long)]
     pub(crate) cache: bool,
-    /// Also remove the cache, the logs and the lineage database: the history of all builds is lost
+    /// Also remove the cache with its pins, the logs and the lineage database: the history of all builds is lost
     #[arg(long)]
     pub(crate) all: bool,
 }

@@ -11,6 +11,7 @@ mod failure;
 mod interrupt;
 mod json;
 mod load;
+mod lock;
 mod tables;
 mod terminal;
 mod wiring;
@@ -62,6 +63,11 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<u8, CommandFailure> {
         Command::Lineage(args) => commands::lineage::run(args, global, terminal),
         Command::Query(args) => commands::query::run(args, global, terminal),
         Command::Verify(args) => commands::verify::run(&args.selection, global, terminal),
+        Command::Pin(args) => commands::pin::pin(args, global, terminal),
+        Command::Unpin(args) => commands::pin::unpin(args, global, terminal),
+        Command::Cache(command) => commands::cache::run(command, global, terminal),
+        Command::Fsck(args) => commands::fsck::run(args, global, terminal),
+        Command::Gc(args) => commands::gc::run(args, global, terminal),
         Command::Log(args) => commands::log::run(args, global, terminal),
         Command::Clean(args) => commands::clean::run(args, global, terminal),
         Command::Doctor => commands::doctor::run(global, terminal),

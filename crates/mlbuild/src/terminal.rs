@@ -86,6 +86,13 @@ impl Terminal {
         text
     }
 
+    /// Prints a line about what is going on to standard error, unless asked to be quiet.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(std::io::stderr().lock(), "{text}");
+        }
+    }
+
     /// `text` in bold, where colour is on.
     pub(crate) fn bold(&self, text: &str) -> String {
         self.styled("1", text)

@@ -258,3 +258,51 @@ fn any_difference_in_the_output_is_seen() {
         );
     }
 }
+
+/// Changes a byte of an object, which keeps its size.
+fn damage(project: &Project, entry: &TreeEntry) {
+    let path = project.cache.object_path(&entry.digest);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[0] ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn damaged_bytes_are_never_handed_out_and_all_of_them_are_set_aside() {
+    for mode in [MaterializeMode::Copy, MaterializeMode::Link] {
+        let mut project = Project::new();
+        let tree = project.tree(&[("a", "1"), ("b*", "2"), ("c", "3")]);
+        // Another process, which has written none of this.
+        project.cache = Cache::open(project.cache.root()).unwrap();
+        for entry in &tree.entries()[1..] {
+            damage(&project, entry);
+        }
+        let out = project.path("out");
+        let given = project
+            .cache
+            .materialize(&tree, Destination::Folder(&out), mode);
+        assert!(
+            matches!(given, Err(CacheError::BadObject { .. })),
+            "{mode:?}"
+        );
+        assert_eq!(project.names(""), ["cache"], "nothing was handed out");
+        assert_eq!(project.names("cache/quarantine").len(), 2);
+        let again = project.tree(&[("a", "1"), ("b*", "2"), ("c", "3")]);
+        assert_eq!(again, tree);
+        project
+            .cache
+            .materialize(&tree, Destination::Folder(&out), mode)
+            .unwrap();
+    }
+}
+
+#[test]
+fn storing_the_same_bytes_heals_a_damaged_object() {
+    let mut project = Project::new();
+    let tree = project.tree(&[("a", "1")]);
+    damage(&project, &tree.entries()[0]);
+    project.cache = Cache::open(project.cache.root()).unwrap();
+    assert_eq!(project.tree(&[("a", "1")]), tree);
+    assert_eq!(project.cache.read(&tree.entries()[0].digest).unwrap(), b"1");
+}

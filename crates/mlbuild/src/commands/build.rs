@@ -1,10 +1,9 @@
 //! `mlbuild build`: brings targets up to date.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use mlbuild_action::{Cancel, Diagnostic};
-use mlbuild_cache::{Holder, ProjectLock};
+use mlbuild_cache::Holder;
 use mlbuild_engine::{Event, Options, Recorder, RunRecord, Slots, Summary};
 
 use crate::cli::{Build, DeviceChoice, Global};
@@ -12,7 +11,7 @@ use crate::console::Console;
 use crate::failure::{CommandFailure, EXIT_INTERRUPTED, EXIT_USAGE, exit_of};
 use crate::load::{Loaded, load, select};
 use crate::terminal::Terminal;
-use crate::{env, interrupt, json, wiring};
+use crate::{env, interrupt, json, lock, wiring};
 
 pub(crate) fn run(
     args: &Build,
@@ -49,7 +48,8 @@ pub(crate) fn run(
         }
         show(event);
     };
-    let Some(_lock) = lock(&loaded, &cancel, &mut emit)? else {
+    let mut waiting = |holder: &Holder| emit(&Event::Waiting { pid: holder.pid });
+    let Some(_lock) = lock::take(&project.cache, &cancel, &mut waiting)? else {
         return Ok(EXIT_INTERRUPTED);
     };
     let run = RunRecord {
@@ -90,28 +90,6 @@ pub(crate) fn run(
 
 fn starts_process(event: &Event) -> bool {
     matches!(event, Event::Started { stage, .. } if ["command", "python"].contains(&&**stage))
-}
-
-/// Takes the project's lock, saying once for whom it waits; `None` if the user stopped waiting.
-fn lock(
-    loaded: &Loaded,
-    cancel: &Cancel,
-    emit: &mut dyn FnMut(&Event),
-) -> Result<Option<ProjectLock>, CommandFailure> {
-    let mut said = false;
-    let mut waiting = |holder: &Holder| {
-        if !said {
-            said = true;
-            emit(&Event::Waiting { pid: holder.pid });
-        }
-        if cancel.is_cancelled() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    };
-    let about = wiring::arguments().join(" ");
-    Ok(loaded.project.cache.lock(&about, &mut waiting)?)
 }
 
 fn exit(summary: &Summary) -> u8 {

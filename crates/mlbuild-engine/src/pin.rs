@@ -1,0 +1,61 @@
+//! Pins a target as it stands: names every result that its artifact was made from.
+
+use std::collections::BTreeSet;
+
+use mlbuild_action::Diagnostic;
+use mlbuild_cache::Pin;
+use mlbuild_manifest::Label;
+
+use crate::gc::unreadable;
+use crate::plan::plan;
+use crate::project::{Executors, Project};
+
+/// Pins `label` as it is declared now under `name`; `now` is in seconds since 1970. The caller holds the project's lock.
+///
+/// # Errors
+/// If it, or something that it needs, is not built as it is declared now; if another state has that name; those of the
+/// cache.
+pub fn pin(
+    project: &Project,
+    executors: &Executors,
+    label: &Label,
+    name: &str,
+    now: i64,
+) -> Result<Pin, Diagnostic> {
+    let planned = plan(project, std::slice::from_ref(label), executors);
+    if let Some(missing) = planned.iter().find(|planned| planned.artifact.is_none()) {
+        let message = format!("`{}` is not built as it is declared now", missing.label);
+        let help = format!("`mlbuild build {label}` builds what is to be pinned");
+        return Err(Diagnostic::error("pin::not-built", message).help(help));
+    }
+    let target = planned.iter().find(|planned| planned.label == *label);
+    let artifact = target
+        .and_then(|planned| planned.artifact.as_ref())
+        .expect("the plan holds what was asked for, and all of it has artifacts");
+    let keys: BTreeSet<_> = planned
+        .iter()
+        .flat_map(|planned| &planned.keys)
+        .copied()
+        .collect();
+    let pin = Pin {
+        name: name.to_owned(),
+        target: label.to_string(),
+        artifact: artifact.digest(),
+        keys,
+        pinned_at: now,
+    };
+    let pins = project.cache.pins().map_err(unreadable)?;
+    match pins.into_iter().find(|old| old.name == name) {
+        Some(old) if old.keys == pin.keys && old.target == pin.target => Ok(old),
+        Some(old) => {
+            let message = format!("the pin `{name}` holds another state, of `{}`", old.target);
+            let help =
+                format!("`mlbuild unpin {name}` lets it go; `--name` gives this one another name");
+            Err(Diagnostic::error("pin::taken", message).help(help))
+        }
+        None => {
+            project.cache.set_pin(&pin).map_err(unreadable)?;
+            Ok(pin)
+        }
+    }
+}

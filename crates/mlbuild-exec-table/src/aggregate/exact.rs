@@ -96,6 +96,46 @@ impl ExactSum {
         self.add_any(value)
     }
 
+    /// Adds all of `values`, as [`add`](Self::add) would one by one; while they fit, the sum stays in registers.
+    pub(super) fn add_all(&mut self, values: &[f64]) -> usize {
+        let mut growth = 0;
+        let mut rest = values;
+        while !rest.is_empty() {
+            rest = &rest[self.add_fitting(rest)..];
+            if let [next, others @ ..] = rest {
+                growth += self.add(*next);
+                rest = others;
+            }
+        }
+        growth
+    }
+
+    /// Adds values up to the first that does not fit where the sum is; returns how many.
+    #[inline]
+    fn add_fitting(&mut self, values: &[f64]) -> usize {
+        let Self::Narrow { sum, exponent } = self else {
+            return 0;
+        };
+        let (mut total, exponent) = (sum.get(), *exponent);
+        let added = values.iter().position(|value| {
+            let (mantissa, at) = split(*value);
+            let shift = if mantissa == 0 { 0 } else { at - exponent };
+            let fits =
+                value.to_bits() >> 52 & SPECIAL != SPECIAL && (0..=WINDOW - 53).contains(&shift);
+            if !fits {
+                return true;
+            }
+            let next = total + (i128::from(mantissa) << shift);
+            if !matches!(next >> WINDOW, 0 | -1) {
+                return true;
+            }
+            total = next;
+            false
+        });
+        *sum = Halves::new(total);
+        added.unwrap_or(values.len())
+    }
+
     /// Takes away a `value` that was added before.
     pub(super) fn remove(&mut self, value: f64) -> usize {
         match value.is_finite() {

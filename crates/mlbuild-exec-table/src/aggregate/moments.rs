@@ -227,7 +227,14 @@ impl Whole {
 
 impl Accumulator for Whole {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.add(&Rows::new(values, None), |_| 0);
+        let (rows, moments) = (Rows::new(values, None), &mut self.0);
+        match (moments.terms(), &rows.valid) {
+            ([Term::Y], None) => {
+                moments.counts[0] += rows.y.len() as u64;
+                moments.heap_bytes += moments.sums[0].add_all(rows.y);
+            }
+            _ => moments.add(&rows, |_| 0),
+        }
         Ok(())
     }
 

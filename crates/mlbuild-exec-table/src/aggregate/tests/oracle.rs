@@ -109,6 +109,28 @@ fn sums_are_exact_whatever_is_added_merged_and_taken_away() {
 }
 
 #[test]
+fn a_slice_adds_up_to_what_its_values_do() {
+    for seed in 0..1200 {
+        let random = &mut Random::new(seed);
+        let (kind, other_kind) = (seed % 6, random.below(6));
+        let mut values = [random.values(kind), random.values(other_kind)].concat();
+        let mut sum = sum_of(&random.values(kind));
+        let before = units(&sum);
+        let heap_bytes = sum.heap_bytes() + sum.add_all(&values);
+        let added: BigInt = values.iter().copied().map(integer).sum();
+        assert_eq!(units(&sum), before + added, "seed {seed}");
+        assert_eq!(sum.heap_bytes(), heap_bytes, "seed {seed}");
+        // One that is not finite, anywhere among them.
+        values.insert(
+            random.below(values.len() as u64 + 1) as usize,
+            f64::INFINITY,
+        );
+        sum.add_all(&values);
+        assert_eq!(sum.to_f64(), f64::INFINITY, "seed {seed}");
+    }
+}
+
+#[test]
 fn products_are_exact() {
     for seed in 0..600 {
         let random = &mut Random::new(seed);

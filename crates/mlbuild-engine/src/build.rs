@@ -14,7 +14,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::Scope;
 use std::time::Duration;
 
-use mlbuild_action::{ActionKey, ActionResult, Artifact, Cancel, Diagnostic, Failure, Progress};
+use mlbuild_action::{
+    ActionKey, ActionResult, Artifact, Cancel, Diagnostic, Failure, Progress, Work,
+};
 use mlbuild_cache::{CacheError, LastBuild};
 use mlbuild_lineage::ActionRecord;
 use mlbuild_manifest::Label;
@@ -89,27 +91,58 @@ enum Message {
 /// A target that has begun.
 #[derive(Default)]
 struct Target {
-    /// The stage it is at.
-    stage: usize,
-    /// What its last producing stage yielded.
-    artifact: Option<Artifact>,
     /// What it was when it was last done.
     last: LastBuild,
     /// What its stages read of other targets.
     reads: Reads,
-    keys: Vec<ActionKey>,
-    /// Its stages so far, for lineage.
-    actions: Vec<ActionRecord>,
+    /// The stages that it has come through, in order.
+    passed: Vec<Passed>,
     started: i64,
     /// Why stages had to execute.
     reasons: Vec<StaleReason>,
-    /// Whether any stage executed in this build, and how long all that did ran.
-    executed: bool,
-    duration: Duration,
-    /// What its stages that did not execute took when they did.
-    saved: Duration,
     /// Whether it began anew because its artifact was found damaged.
     anew: bool,
+}
+
+/// A stage with its result.
+struct Passed {
+    resolved: Resolved,
+    result: ActionResult,
+    /// Whether it executed in this build.
+    executed: bool,
+    at: i64,
+}
+
+impl Passed {
+    fn is_check(&self) -> bool {
+        matches!(self.resolved.action.work, Work::Check(_))
+    }
+}
+
+/// The stage whose artifact is the target's: the last that is no check.
+fn producer(passed: &[Passed]) -> Option<&Passed> {
+    passed.iter().rev().find(|passed| !passed.is_check())
+}
+
+/// How long those of the stages ran that executed in this build, or those that did not, when they did.
+fn took(passed: &[Passed], executed: bool) -> Duration {
+    let those = passed.iter().filter(|passed| passed.executed == executed);
+    those.map(|passed| passed.result.duration).sum()
+}
+
+/// The stages for lineage: made only when there is something to record.
+fn actions(passed: &[Passed], last: &LastBuild) -> Vec<ActionRecord> {
+    let record = |(number, stage): (usize, &Passed)| {
+        let up_to_date = last.keys.get(number) == Some(&stage.resolved.key);
+        let Passed {
+            resolved,
+            result,
+            executed,
+            at,
+        } = stage;
+        stage_record(number, resolved, result, *executed, up_to_date, *at)
+    };
+    passed.iter().enumerate().map(record).collect()
 }
 
 struct Build<'a, 'e, 'r> {
@@ -195,13 +228,13 @@ impl<'a> Build<'a, '_, '_> {
                 .targets
                 .get(label)
                 .expect("a target begins before it advances");
-            let Some(stage) = declared.stages.get(target.stage) else {
+            let Some(stage) = declared.stages.get(target.passed.len()) else {
                 return self.publish(label);
             };
             let context = Context {
                 executors: self.executors,
                 artifacts: &self.artifacts,
-                previous: target.artifact.as_ref(),
+                previous: producer(&target.passed).map(|passed| &passed.result.artifact),
             };
             let resolved = match resolve(stage, &context, &mut self.sources, &mut self.analyses) {
                 Ok(resolved) => resolved,
@@ -217,7 +250,7 @@ impl<'a> Build<'a, '_, '_> {
                 project.cache.lookup(&resolved.key)
             };
             match found {
-                Ok(Some(result)) => self.accept(label, &resolved, result, None),
+                Ok(Some(result)) => self.accept(label, resolved, result, false),
                 Ok(None) => return self.enqueue(label, resolved, forced),
                 Err(error) => return self.fail(label, cache_failure(&error)),
             }
@@ -240,7 +273,12 @@ impl<'a> Build<'a, '_, '_> {
         let mut reasons = if forced {
             vec![StaleReason::Forced]
         } else {
-            stale_reasons(self.project, &target.last.keys, target.stage, &resolved)
+            stale_reasons(
+                self.project,
+                &target.last.keys,
+                target.passed.len(),
+                &resolved,
+            )
         };
         if reasons.is_empty() {
             reasons.push(StaleReason::OutputMissing);
@@ -352,8 +390,7 @@ impl<'a> Build<'a, '_, '_> {
                 self.queue.finished(&label);
                 match result.and_then(|result| self.store(&resolved, result)) {
                     Ok(result) => {
-                        let duration = result.duration;
-                        self.accept(&label, &resolved, result, Some(duration));
+                        self.accept(&label, *resolved, result, true);
                         // Also while stopping: what is complete is published, and what it queues never starts.
                         self.advance(&label);
                     }
@@ -393,16 +430,10 @@ impl<'a> Build<'a, '_, '_> {
         Ok(self.project.cache.store(&resolved.description, &result)?)
     }
 
-    /// Takes the result of a stage; `executed` says how long it ran in this build.
-    fn accept(
-        &mut self,
-        label: &Label,
-        resolved: &Resolved,
-        result: ActionResult,
-        executed: Option<Duration>,
-    ) {
+    /// Takes the result of a stage; `executed` says whether it ran in this build.
+    fn accept(&mut self, label: &Label, resolved: Resolved, result: ActionResult, executed: bool) {
         for warning in &result.warnings {
-            let (label, warning, replayed) = (label.clone(), warning.clone(), executed.is_none());
+            let (label, warning, replayed) = (label.clone(), warning.clone(), !executed);
             (self.emit)(&Event::Warning {
                 label,
                 warning,
@@ -413,28 +444,12 @@ impl<'a> Build<'a, '_, '_> {
             .targets
             .get_mut(label)
             .expect("a target begins before it has results");
-        match executed {
-            Some(duration) => {
-                target.executed = true;
-                target.duration += duration;
-            }
-            None => target.saved += result.duration,
-        }
-        target.keys.push(resolved.key);
-        let up_to_date = target.last.keys.get(target.stage) == Some(&resolved.key);
-        let (executed, now) = (executed.is_some(), self.recorder.now());
-        target.actions.push(stage_record(
-            target.stage,
+        target.passed.push(Passed {
             resolved,
-            &result,
+            result,
             executed,
-            up_to_date,
-            now,
-        ));
-        target.stage += 1;
-        if !matches!(resolved.action.work, mlbuild_action::Work::Check(_)) {
-            target.artifact = Some(result.artifact);
-        }
+            at: self.recorder.now(),
+        });
     }
 
     /// All stages of `label` have passed: remembers it, places its artifact, and lets its consumers go on.
@@ -444,11 +459,14 @@ impl<'a> Build<'a, '_, '_> {
             .targets
             .remove(label)
             .expect("a target begins before it is done");
-        let artifact = target
-            .artifact
-            .expect("the first stage of a target yields an artifact");
-        let same_as_last = target.last.keys == target.keys;
-        let mut outcome = match (target.executed, same_as_last) {
+        let passed = target.passed;
+        let artifact = &producer(&passed)
+            .expect("the first stage of a target yields an artifact")
+            .result
+            .artifact;
+        let keys: Vec<_> = passed.iter().map(|passed| passed.resolved.key).collect();
+        let executed = passed.iter().any(|passed| passed.executed);
+        let mut outcome = match (executed, target.last.keys == keys) {
             (true, _) => Outcome::Built,
             (false, false) => Outcome::Restored,
             (false, true) => Outcome::UpToDate,
@@ -456,7 +474,7 @@ impl<'a> Build<'a, '_, '_> {
         let mut placed = None;
         if self.wanted.contains(label) {
             let path = project.out_path(label, artifact.table.is_some());
-            match self.sources.place(&artifact, &path) {
+            match self.sources.place(artifact, &path) {
                 Ok(true) => {
                     placed = Some(path);
                     if outcome == Outcome::UpToDate {
@@ -470,18 +488,18 @@ impl<'a> Build<'a, '_, '_> {
                 Err(error) => return self.fail(label, cache_failure(&error)),
             }
         }
-        self.saved += target.saved;
-        let unchanged = target.executed
+        self.saved += took(&passed, false);
+        let unchanged = executed
             && self
                 .last_artifact(&target.last.keys)
                 .is_some_and(|last| last == artifact.digest());
         let mut reasons = target.reasons;
         if outcome == Outcome::Restored && reasons.is_empty() {
-            reasons = restore_reasons(project, &target.last.keys, &target.keys);
+            reasons = restore_reasons(project, &target.last.keys, &keys);
         }
         let unread = target.reads.unread(project, &target.last, &self.artifacts);
         let this = LastBuild {
-            keys: target.keys,
+            keys,
             inputs: input_digests(project, label, &self.artifacts),
         };
         if this != target.last
@@ -507,13 +525,13 @@ impl<'a> Build<'a, '_, '_> {
             digest,
         );
         if outcome != Outcome::UpToDate {
-            record.actions = target.actions;
+            record.actions = actions(&passed, &target.last);
         }
         self.recorder.target(record);
         (self.emit)(&Event::Finished {
             label: label.clone(),
             outcome,
-            duration: target.duration,
+            duration: took(&passed, true),
             rows: artifact.table.as_ref().map(|table| table.rows),
             size_bytes: artifact.tree.size_bytes(),
             reasons,
@@ -527,7 +545,7 @@ impl<'a> Build<'a, '_, '_> {
             });
         }
         self.logs.finish(label);
-        self.artifacts.insert(label.clone(), artifact);
+        self.artifacts.insert(label.clone(), artifact.clone());
         self.outcomes.insert(label.clone(), outcome);
         self.schedule.done(label);
     }
@@ -587,7 +605,7 @@ impl<'a> Build<'a, '_, '_> {
             ended,
             None,
         );
-        record.actions = target.actions;
+        record.actions = actions(&target.passed, &target.last);
         self.recorder.target(record);
         (self.emit)(&Event::Failed {
             label: label.clone(),

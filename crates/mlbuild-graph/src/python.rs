@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use mlbuild_action::{Python, Work};
 use mlbuild_manifest::{Declaration, PythonDefinition};
 
-use crate::resolve::{Resolver, ingest, input};
-use crate::{InputSource, Resources, Stage};
+use crate::resolve::{Resolver, with_ingestion};
+use crate::{Resources, Stage};
 
 impl Resolver<'_> {
     pub(crate) fn python(
@@ -15,19 +15,7 @@ impl Resolver<'_> {
         python: &PythonDefinition,
         resources: &Resources,
     ) -> Option<Vec<Stage>> {
-        let mut inputs = Vec::new();
-        if !python.srcs.is_empty() {
-            inputs.push(input("src".to_owned(), self.files(&python.srcs)));
-        }
-        let found: Vec<_> = python
-            .inputs
-            .iter()
-            .map(|label| self.lookup(&declaration.label, label))
-            .collect();
-        for label in found {
-            let label = label?;
-            inputs.push(input(label.to_string(), InputSource::Target(label)));
-        }
+        let inputs = self.process_inputs(declaration, &python.srcs, &python.inputs)?;
         let mut columns = BTreeMap::new();
         for (label, names) in &python.columns {
             if !self.is_table(label) {
@@ -39,7 +27,7 @@ impl Resolver<'_> {
             }
             columns.insert(label.value.to_string(), names.clone());
         }
-        let mut stages = vec![Stage {
+        let call = Stage {
             work: Work::Python(Python {
                 module: python.module.clone(),
                 function: python.function.clone(),
@@ -51,13 +39,7 @@ impl Resolver<'_> {
                 timeout: python.timeout,
             }),
             inputs,
-        }];
-        if let Some(ingestion) = &python.ingestion {
-            stages.push(Stage {
-                work: ingest(declaration, ingestion),
-                inputs: vec![input("files".to_owned(), InputSource::Previous)],
-            });
-        }
-        Some(stages)
+        };
+        Some(with_ingestion(call, declaration, python.ingestion.as_ref()))
     }
 }

@@ -323,17 +323,19 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn command(
+    /// What a command or a function is given: its files as `src`, its targets by their labels. All unknown labels are
+    /// complained about.
+    pub(crate) fn process_inputs(
         &mut self,
         declaration: &Declaration,
-        command: &CommandDefinition,
-    ) -> Option<Vec<Stage>> {
+        srcs: &[Spanned<ProjectPath>],
+        labels: &[Spanned<Label>],
+    ) -> Option<Vec<StageInput>> {
         let mut inputs = Vec::new();
-        if !command.srcs.is_empty() {
-            inputs.push(input("src".to_owned(), self.files(&command.srcs)));
+        if !srcs.is_empty() {
+            inputs.push(input("src".to_owned(), self.files(srcs)));
         }
-        let found: Vec<_> = command
-            .inputs
+        let found: Vec<_> = labels
             .iter()
             .map(|label| self.lookup(&declaration.label, label))
             .collect();
@@ -341,7 +343,16 @@ impl<'a> Resolver<'a> {
             let label = label?;
             inputs.push(input(label.to_string(), InputSource::Target(label)));
         }
-        let mut stages = vec![Stage {
+        Some(inputs)
+    }
+
+    fn command(
+        &mut self,
+        declaration: &Declaration,
+        command: &CommandDefinition,
+    ) -> Option<Vec<Stage>> {
+        let inputs = self.process_inputs(declaration, &command.srcs, &command.inputs)?;
+        let process = Stage {
             work: Work::Command(Command {
                 line: command.line.value.clone(),
                 env: command.env.clone(),
@@ -351,14 +362,12 @@ impl<'a> Resolver<'a> {
                 timeout: command.timeout,
             }),
             inputs,
-        }];
-        if let Some(ingestion) = &command.ingestion {
-            stages.push(Stage {
-                work: ingest(declaration, ingestion),
-                inputs: vec![input("files".to_owned(), InputSource::Previous)],
-            });
-        }
-        Some(stages)
+        };
+        Some(with_ingestion(
+            process,
+            declaration,
+            command.ingestion.as_ref(),
+        ))
     }
 
     fn train(
@@ -442,7 +451,20 @@ pub(crate) fn input(name: String, from: InputSource) -> StageInput {
     StageInput { name, from }
 }
 
-pub(crate) fn ingest(declaration: &Declaration, ingestion: &Ingestion) -> Work {
+/// A process, and the reading of its output as a table where that is declared.
+pub(crate) fn with_ingestion(
+    process: Stage,
+    declaration: &Declaration,
+    ingestion: Option<&Ingestion>,
+) -> Vec<Stage> {
+    let reading = ingestion.map(|ingestion| Stage {
+        work: ingest(declaration, ingestion),
+        inputs: vec![input("files".to_owned(), InputSource::Previous)],
+    });
+    [Some(process), reading].into_iter().flatten().collect()
+}
+
+fn ingest(declaration: &Declaration, ingestion: &Ingestion) -> Work {
     Work::Ingest(Ingest {
         format: ingestion.format,
         types: ingestion.types.clone(),

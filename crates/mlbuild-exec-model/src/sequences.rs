@@ -101,6 +101,35 @@ pub(crate) fn read_catalog_column(
     let data_type = reader.schema().field(0).data_type();
     let item_type = ItemType::of(data_type).ok_or_else(|| not_items(name, column, data_type))?;
     let mut catalog = Catalog::new(item_type);
+    each_item(
+        reader,
+        name,
+        column,
+        cancel,
+        |items, slot, row, mistakes| match catalog.get(items, slot) {
+            Some(_) => mistakes.add("model::catalog-duplicate", "occurs twice", row, || {
+                items.show(slot)
+            }),
+            None => {
+                catalog.add(items, slot);
+            }
+        },
+    )?;
+    if catalog.len() == 0 {
+        return Err(invalid("model::empty", format!("`{name}` has no rows")));
+    }
+    Ok(catalog)
+}
+
+/// Calls `each` with every item of the column that `reader` reads, and its row; refuses nulls and what `each` complains
+/// about.
+fn each_item(
+    reader: TableReader,
+    name: &str,
+    column: &str,
+    cancel: &Cancel,
+    mut each: impl FnMut(&Items, usize, u64, &mut Mistakes),
+) -> Result<(), Failure> {
     let mut mistakes = Mistakes::new(name, column);
     let mut row = 0;
     for batch in reader {
@@ -110,20 +139,12 @@ pub(crate) fn read_catalog_column(
             row += 1;
             if items.is_null(slot) {
                 mistakes.null(row);
-            } else if catalog.get(&items, slot).is_some() {
-                mistakes.add("model::catalog-duplicate", "occurs twice", row, || {
-                    items.show(slot)
-                });
             } else {
-                catalog.add(&items, slot);
+                each(&items, slot, row, &mut mistakes);
             }
         }
     }
-    mistakes.refuse()?;
-    if catalog.len() == 0 {
-        return Err(invalid("model::empty", format!("`{name}` has no rows")));
-    }
-    Ok(catalog)
+    mistakes.refuse()
 }
 
 /// Reads the column with sequences of the input `name`.
@@ -223,24 +244,16 @@ pub(crate) fn read_labels(
     let item_type = ItemType::of(data_type).ok_or_else(|| not_items(name, column, data_type))?;
     same_type(name, column, item_type, &Lookup::In(catalog))?;
     let mut labels = Vec::new();
-    let mut mistakes = Mistakes::new(name, column);
-    let mut row = 0;
-    for batch in reader {
-        stop_if_cancelled(cancel)?;
-        let items = Items::new(column, batch?.column(0))?;
-        for slot in 0..items.len() {
-            row += 1;
-            if items.is_null(slot) {
-                mistakes.null(row);
-                continue;
-            }
-            match catalog.get(&items, slot) {
-                Some(index) => labels.push(index),
-                None => mistakes.unknown(row, || items.show(slot)),
-            }
-        }
-    }
-    mistakes.refuse()?;
+    each_item(
+        reader,
+        name,
+        column,
+        cancel,
+        |items, slot, row, mistakes| match catalog.get(items, slot) {
+            Some(index) => labels.push(index),
+            None => mistakes.unknown(row, || items.show(slot)),
+        },
+    )?;
     Ok(labels)
 }
 

@@ -10,10 +10,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use mlbuild_action::{Cancel, Diagnostic, Failure};
 
+use super::batches::{Rows, batches};
 use super::infer::Seen;
 use super::value::ColumnBuilder;
 use super::{Batches, DeclaredTypes, SourceFile, require_columns, same_columns};
@@ -52,18 +52,12 @@ pub(super) fn open<'a>(
         names.iter().zip(&seen).map(field).collect::<Vec<_>>(),
     ));
     require_columns(types.keys(), &schema, "`types` names", files)?;
-    let batches = {
-        let schema = schema.clone();
-        files.iter().flat_map(move |file| {
-            let batches = FileBatches::open(file, delimiter, &schema, cancel);
-            let (batches, error) = match batches {
-                Ok(batches) => (Some(batches), None),
-                Err(error) => (None, Some(Err(error))),
-            };
-            error.into_iter().chain(batches.into_iter().flatten())
-        })
-    };
-    Ok((schema, Box::new(batches)))
+    let batches = batches(files, &schema, cancel, move |file| {
+        let mut records = Records::open(file, delimiter)?;
+        records.header()?;
+        Ok(records)
+    });
+    Ok((schema, batches))
 }
 
 fn infer(cancel: &Cancel, records: &mut Records<'_>, seen: &mut [Seen]) -> Result<(), Failure> {
@@ -86,85 +80,29 @@ fn infer(cancel: &Cancel, records: &mut Records<'_>, seen: &mut [Seen]) -> Resul
     Ok(())
 }
 
-/// The batches of one file.
-struct FileBatches<'a> {
-    records: Records<'a>,
-    schema: SchemaRef,
-    columns: Vec<ColumnBuilder>,
-    cancel: &'a Cancel,
-    done: bool,
-}
-
-impl<'a> FileBatches<'a> {
-    fn open(
-        file: &'a SourceFile,
-        delimiter: u8,
-        schema: &SchemaRef,
-        cancel: &'a Cancel,
-    ) -> Result<Self, Failure> {
-        let mut records = Records::open(file, delimiter)?;
-        records.header()?;
-        let columns = schema
-            .fields()
-            .iter()
-            .map(|f| ColumnBuilder::new(f.data_type()))
-            .collect();
-        Ok(Self {
-            records,
-            schema: schema.clone(),
-            columns,
-            cancel,
-            done: false,
-        })
-    }
-
-    fn read(&mut self) -> Result<Option<RecordBatch>, Failure> {
-        let mut rows = 0;
-        while rows < BATCH_ROWS && self.records.next(self.columns.len())? {
-            rows += 1;
-            self.push()?;
+impl Rows for Records<'_> {
+    fn next_row(
+        &mut self,
+        schema: &Schema,
+        columns: &mut [ColumnBuilder],
+    ) -> Result<bool, Failure> {
+        if !self.next(columns.len())? {
+            return Ok(false);
         }
-        if self.cancel.is_cancelled() {
-            return Err(Failure::Cancelled);
-        }
-        if rows == 0 {
-            return Ok(None);
-        }
-        let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
-        RecordBatch::try_new(self.schema.clone(), columns)
-            .map(Some)
-            .map_err(failure::arrow)
-    }
-
-    fn push(&mut self) -> Result<(), Failure> {
-        for (i, column) in self.columns.iter_mut().enumerate() {
-            let (text, quoted) = self.records.field(i);
+        for (i, column) in columns.iter_mut().enumerate() {
+            let (text, quoted) = self.field(i);
             if text.is_empty() && !(quoted && column.is_text()) {
                 column.push_null();
             } else if column.push(text).is_none() {
-                let field = self.schema.field(i);
                 return Err(super::bad_value(
-                    self.records.file,
-                    self.records.line,
-                    field,
+                    self.file,
+                    self.line,
+                    schema.field(i),
                     text,
                 ));
             }
         }
-        Ok(())
-    }
-}
-
-impl Iterator for FileBatches<'_> {
-    type Item = Result<RecordBatch, Failure>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
-        }
-        let batch = self.read().transpose();
-        self.done = !matches!(batch, Some(Ok(_)));
-        batch
+        Ok(true)
     }
 }
 

@@ -9,11 +9,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use mlbuild_action::{Cancel, Diagnostic, Failure};
 use serde_json::{Map, Value};
 
+use super::batches::{Rows, batches};
 use super::infer::Seen;
 use super::value::ColumnBuilder;
 use super::{Batches, DeclaredTypes, SourceFile, require_columns};
@@ -51,16 +51,8 @@ pub(super) fn open<'a>(
     };
     let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
     require_columns(types.keys(), &schema, "`types` names", files)?;
-    let batches = {
-        let schema = schema.clone();
-        files.iter().flat_map(move |file| -> Batches<'a> {
-            match FileBatches::open(file, &schema, cancel) {
-                Ok(batches) => Box::new(batches),
-                Err(error) => Box::new(std::iter::once(Err(error))),
-            }
-        })
-    };
-    Ok((schema, Box::new(batches)))
+    let batches = batches(files, &schema, cancel, Lines::open);
+    Ok((schema, batches))
 }
 
 /// The columns so far, by name.
@@ -100,84 +92,33 @@ fn seen(value: &Value) -> Option<Seen> {
     })
 }
 
-/// The batches of one file.
-struct FileBatches<'a> {
-    lines: Lines<'a>,
-    schema: SchemaRef,
-    columns: Vec<ColumnBuilder>,
-    cancel: &'a Cancel,
-    done: bool,
-}
-
-impl<'a> FileBatches<'a> {
-    fn open(file: &'a SourceFile, schema: &SchemaRef, cancel: &'a Cancel) -> Result<Self, Failure> {
-        let columns = schema
-            .fields()
-            .iter()
-            .map(|f| ColumnBuilder::new(f.data_type()))
-            .collect();
-        Ok(Self {
-            lines: Lines::open(file)?,
-            schema: schema.clone(),
-            columns,
-            cancel,
-            done: false,
-        })
-    }
-
-    fn read(&mut self) -> Result<Option<RecordBatch>, Failure> {
-        let mut rows = 0;
-        while rows < BATCH_ROWS {
-            let Some(object) = self.lines.next()? else {
-                break;
-            };
-            rows += 1;
-            for (field, column) in self.schema.fields().iter().zip(&mut self.columns) {
-                let pushed = match object.get(field.name()) {
-                    None | Some(Value::Null) => {
-                        column.push_null();
-                        Some(())
-                    }
-                    Some(Value::String(text)) => column.push(text),
-                    Some(other) => column.push(&other.to_string()),
-                };
-                if pushed.is_none() {
-                    let text = object
-                        .get(field.name())
-                        .map(ToString::to_string)
-                        .unwrap_or_default();
-                    return Err(super::bad_value(
-                        self.lines.file,
-                        self.lines.line,
-                        field,
-                        &text,
-                    ));
+impl Rows for Lines<'_> {
+    fn next_row(
+        &mut self,
+        schema: &Schema,
+        columns: &mut [ColumnBuilder],
+    ) -> Result<bool, Failure> {
+        let Some(object) = self.next()? else {
+            return Ok(false);
+        };
+        for (field, column) in schema.fields().iter().zip(columns) {
+            let pushed = match object.get(field.name()) {
+                None | Some(Value::Null) => {
+                    column.push_null();
+                    Some(())
                 }
+                Some(Value::String(text)) => column.push(text),
+                Some(other) => column.push(&other.to_string()),
+            };
+            if pushed.is_none() {
+                let text = object
+                    .get(field.name())
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                return Err(super::bad_value(self.file, self.line, field, &text));
             }
         }
-        if self.cancel.is_cancelled() {
-            return Err(Failure::Cancelled);
-        }
-        if rows == 0 {
-            return Ok(None);
-        }
-        let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
-        RecordBatch::try_new(self.schema.clone(), columns)
-            .map(Some)
-            .map_err(failure::arrow)
-    }
-}
-
-impl Iterator for FileBatches<'_> {
-    type Item = Result<RecordBatch, Failure>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
-        }
-        let batch = self.read().transpose();
-        self.done = !matches!(batch, Some(Ok(_)));
-        batch
+        Ok(true)
     }
 }
 

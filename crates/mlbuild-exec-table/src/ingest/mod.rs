@@ -4,6 +4,7 @@
 //! last row counts as much as one in the first, and memory holds a batch, never a file. All files of a source have the
 //! same columns in the same order; their rows follow each other in path order.
 
+mod batches;
 mod csv;
 mod infer;
 mod jsonl;

@@ -1,7 +1,7 @@
 //! Faults and interruptions: nothing lost, nothing half-written, the right exit status.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::project::Project;
@@ -9,10 +9,25 @@ use crate::project::Project;
 const ALL: [&str; 3] = ["data:orders", "data:page", "data:total"];
 
 /// A project whose only target runs until it is stopped, and a file that says that it has begun.
-fn endless() -> Project {
+pub(crate) fn endless() -> Project {
     Project::new(
         "[data.slow]\ncommand = \"echo begun; sleep 600 > {out}\"\nout = \"slow.csv\"\nformat = \"csv\"\n",
     )
+}
+
+/// A build of [`endless`], once its command runs; `output` is where it prints.
+pub(crate) fn begin(project: &Project, output: fn() -> Stdio) -> Child {
+    let child = project
+        .command(&["build"])
+        .stderr(output())
+        .stdout(output())
+        .spawn()
+        .unwrap();
+    let log = project.root().join(".mlbuild/logs/data/slow.log");
+    wait_until("the command begins", || {
+        fs::read_to_string(&log).is_ok_and(|log| log.contains("begun"))
+    });
+    child
 }
 
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -48,16 +63,7 @@ fn a_null_build_stats_its_sources_and_reads_none() {
 #[test]
 fn an_interrupt_ends_the_build_and_its_processes() {
     let project = endless();
-    let child = project
-        .command(&["build"])
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let log = project.root().join(".mlbuild/logs/data/slow.log");
-    wait_until("the command begins", || {
-        fs::read_to_string(&log).is_ok_and(|log| log.contains("begun"))
-    });
+    let child = begin(&project, Stdio::piped);
     let pid = process_id(child.id());
     // SAFETY: sends a signal to a child that has not been waited for, so the id is its own.
     assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
@@ -75,16 +81,7 @@ pub(crate) fn process_id(id: u32) -> libc::pid_t {
 #[test]
 fn a_second_build_waits_for_the_first() {
     let project = endless();
-    let mut first = project
-        .command(&["build"])
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let log = project.root().join(".mlbuild/logs/data/slow.log");
-    wait_until("the command begins", || {
-        fs::read_to_string(&log).is_ok_and(|log| log.contains("begun"))
-    });
+    let mut first = begin(&project, Stdio::null);
     let second = project
         .command(&["build"])
         .stderr(Stdio::piped())

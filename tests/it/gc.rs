@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::faults::{process_id, wait_until};
+use crate::faults::{begin, endless, process_id};
 use crate::project::{Project, Ran};
 
 const ALL: [&str; 3] = ["data:orders", "data:page", "data:total"];
@@ -157,19 +157,8 @@ fn history_that_cannot_be_read_stops_a_collection() {
 
 #[test]
 fn a_collection_waits_for_a_build_and_says_so() {
-    let project = Project::new(
-        "[data.slow]\ncommand = \"echo begun; sleep 600 > {out}\"\nout = \"slow.csv\"\nformat = \"csv\"\n",
-    );
-    let mut build = project
-        .command(&["build"])
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let log = project.root().join(".mlbuild/logs/data/slow.log");
-    wait_until("the command begins", || {
-        fs::read_to_string(&log).is_ok_and(|log| log.contains("begun"))
-    });
+    let project = endless();
+    let mut build = begin(&project, Stdio::null);
     let waiting = project
         .command(&["gc"])
         .stderr(Stdio::piped())

@@ -21,4 +21,5 @@ mod gc;
 mod identity;
 mod project;
 mod python;
+mod snapshot;
 mod verify;

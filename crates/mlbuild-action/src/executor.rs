@@ -156,6 +156,13 @@ pub trait ProjectFiles {
     /// Those of reading the file.
     fn read(&mut self, path: &str) -> io::Result<Vec<u8>>;
 
+    /// Tells that the answer depends on what `stat` says of a path of this machine, relative to the project or absolute,
+    /// there or not. To be called before looking; the other methods do so themselves.
+    fn look(&mut self, path: &Path);
+
+    /// Tells that the answer depends on the value of an environment variable.
+    fn note_variable(&mut self, name: &str, value: Option<&str>);
+
     /// What was remembered under `key`, a digest of all that it depends on.
     fn memo(&self, key: &Digest) -> Option<Vec<u8>>;
 

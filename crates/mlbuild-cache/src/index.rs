@@ -26,6 +26,7 @@ use mlbuild_digest::{Digest, Hasher};
 use crate::CacheError;
 use crate::error::At;
 use crate::scratch::unique;
+use crate::stat::{Stat, mtime};
 
 /// A file younger than this at the start of the build is looked at twice: more than any clock tick.
 const YOUNG: Duration = Duration::from_millis(50);
@@ -48,15 +49,6 @@ pub struct Looks {
     pub stats: u64,
     /// Files read and digested.
     pub digested: u64,
-}
-
-/// What `stat` says of a file, as far as a change shows in it. Times are nanoseconds since 1970.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Stat {
-    size_bytes: u64,
-    mtime: i128,
-    ctime: i128,
-    inode: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,6 +121,16 @@ impl StatIndex {
         let mut wrong: Vec<String> = wrong.map(|(relative, _)| relative.clone()).collect();
         wrong.sort();
         Some(wrong)
+    }
+
+    /// What `stat` said of the file `relative` when its digest was last believed or taken; `None` if neither holds.
+    pub fn stat(&self, relative: &str) -> Option<Stat> {
+        self.entries.get(relative).map(|entry| entry.stat)
+    }
+
+    /// From when on a file counts as young: it may yet change without a trace in what `stat` says.
+    pub fn is_young(&self, stat: &Stat) -> bool {
+        stat.newest() >= self.young_since
     }
 
     /// How often files were looked at since the index was loaded.
@@ -268,29 +270,6 @@ impl StatIndex {
             hasher.update_file(&path).is_ok() && hasher.finish() == entry.file.digest
         });
     }
-}
-
-impl Stat {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            size_bytes: metadata.len(),
-            mtime: mtime(metadata),
-            ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-            inode: metadata.ino(),
-        }
-    }
-
-    fn newest(&self) -> i128 {
-        self.mtime.max(self.ctime)
-    }
-}
-
-fn mtime(metadata: &Metadata) -> i128 {
-    nanoseconds(metadata.mtime(), metadata.mtime_nsec())
-}
-
-fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
-    i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }
 
 fn is_executable(metadata: &Metadata) -> bool {

@@ -34,6 +34,7 @@ mod objects;
 mod pins;
 mod results;
 mod scratch;
+mod stat;
 mod survey;
 mod swap;
 mod tree;
@@ -57,7 +58,8 @@ pub use objects::Batch;
 pub use pins::Pin;
 pub use results::LastBuild;
 pub use scratch::Scratch;
-pub use tree::{Destination, MaterializeMode};
+pub use stat::Stat;
+pub use tree::{Destination, MaterializeMode, Published};
 pub use usage::Usage;
 
 use error::At;
@@ -99,6 +101,20 @@ impl Cache {
     /// Where the stat index belongs, for [`StatIndex::load`].
     pub fn stat_index_path(&self) -> PathBuf {
         self.root.join("stat-index")
+    }
+
+    /// The folders in which a name shows or hides what builds depend on: of results, objects and last builds.
+    ///
+    /// While no name comes or goes in them, what was there is there.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.root.join("last")];
+        for kind in ["objects", "results"] {
+            let folder = self.root.join(kind);
+            let below = fs::read_dir(&folder).into_iter().flatten().flatten();
+            folders.extend(below.map(|entry| entry.path()));
+            folders.push(folder);
+        }
+        folders
     }
 
     fn version_path(&self) -> PathBuf {

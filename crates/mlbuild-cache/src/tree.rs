@@ -10,7 +10,7 @@ use mlbuild_digest::Hasher;
 use crate::error::At;
 use crate::scratch::remove_all;
 use crate::swap::{aside, swap};
-use crate::{Cache, CacheError, StatIndex};
+use crate::{Cache, CacheError, Stat, StatIndex};
 
 /// How files come out of the CAS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,8 +47,9 @@ impl Cache {
     /// [`CacheError::NotAFile`] at a symbolic link, pipe, socket or device, [`CacheError::NotUtf8`] at such a name; both
     /// are found before anything is moved. Else those of reading and moving.
     pub fn ingest_folder(&self, folder: &Path) -> Result<Tree, CacheError> {
-        let mut files = Vec::new();
-        walk(folder, "", &mut files)?;
+        let mut walked = Walked::default();
+        walk(folder, "", &mut walked)?;
+        let files = walked.files;
         let mut batch = self.batch()?;
         let mut entries = Vec::with_capacity(files.len());
         for Found {
@@ -166,6 +167,16 @@ impl Cache {
     ///
     /// What cannot be looked at, and what is outside the index's project, does not stand there.
     pub fn is_materialized(&self, tree: &Tree, to: Destination<'_>, index: &mut StatIndex) -> bool {
+        self.standing(tree, to, index).is_some()
+    }
+
+    /// The folders below `to` if exactly this tree stands there, each with what `stat` said before it was listed.
+    fn standing(
+        &self,
+        tree: &Tree,
+        to: Destination<'_>,
+        index: &mut StatIndex,
+    ) -> Option<Vec<(PathBuf, Stat)>> {
         let stands = |index: &mut StatIndex, entry: &TreeEntry, path: &Path| {
             index.digest_path(path).is_some_and(|file| {
                 file.digest == entry.digest && file.executable == entry.executable
@@ -173,23 +184,25 @@ impl Cache {
         };
         match to {
             Destination::File(path) => {
-                only_file(tree, path).is_ok_and(|entry| stands(index, entry, path))
+                let entry = only_file(tree, path).ok()?;
+                stands(index, entry, path).then(Vec::new)
             }
             Destination::Folder(folder) => {
-                let mut found = Vec::new();
-                folder.is_dir()
-                    && walk(folder, "", &mut found).is_ok()
-                    && found.len() == tree.entries().len()
+                let mut walked = Walked::default();
+                let same = folder.is_dir()
+                    && walk(folder, "", &mut walked).is_ok()
+                    && walked.files.len() == tree.entries().len()
                     && tree
                         .entries()
                         .iter()
-                        .all(|entry| stands(index, entry, &folder.join(&entry.path)))
+                        .all(|entry| stands(index, entry, &folder.join(&entry.path)));
+                same.then_some(walked.folders)
             }
         }
     }
 
     /// Materializes writable copies unless they already stand there, and remembers their digests, so that the next
-    /// look reads nothing. Returns whether anything was written.
+    /// look reads nothing.
     ///
     /// # Errors
     /// Those of [`Cache::materialize`].
@@ -198,9 +211,9 @@ impl Cache {
         tree: &Tree,
         to: Destination<'_>,
         index: &mut StatIndex,
-    ) -> Result<bool, CacheError> {
-        if self.is_materialized(tree, to, index) {
-            return Ok(false);
+    ) -> Result<Published, CacheError> {
+        if let Some(folders) = self.standing(tree, to, index) {
+            return Ok(Published::Stood { folders });
         }
         self.materialize(tree, to, MaterializeMode::Copy)?;
         for entry in tree.entries() {
@@ -209,8 +222,20 @@ impl Cache {
                 Destination::Folder(folder) => index.remember(&folder.join(&entry.path), entry),
             }
         }
-        Ok(true)
+        Ok(Published::Written)
     }
+}
+
+/// What [`Cache::publish`] found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Published {
+    /// The tree was not there, and is now.
+    Written,
+    /// It stood there: no file more, none less, none other.
+    Stood {
+        /// The folders that were listed to know that, each with what `stat` said before.
+        folders: Vec<(PathBuf, Stat)>,
+    },
 }
 
 fn only_file<'t>(tree: &'t Tree, path: &Path) -> Result<&'t TreeEntry, CacheError> {
@@ -231,7 +256,18 @@ struct Found {
     executable: bool,
 }
 
-fn walk(folder: &Path, prefix: &str, found: &mut Vec<Found>) -> Result<(), CacheError> {
+/// What [`walk`] met.
+#[derive(Default)]
+struct Walked {
+    files: Vec<Found>,
+    folders: Vec<(PathBuf, Stat)>,
+}
+
+fn walk(folder: &Path, prefix: &str, walked: &mut Walked) -> Result<(), CacheError> {
+    let metadata = fs::metadata(folder).at("look at", folder)?;
+    walked
+        .folders
+        .push((folder.to_owned(), Stat::of(&metadata)));
     for entry in fs::read_dir(folder).at("list", folder)? {
         let entry = entry.at("list", folder)?;
         let path = entry.path();
@@ -241,11 +277,11 @@ fn walk(folder: &Path, prefix: &str, found: &mut Vec<Found>) -> Result<(), Cache
         let name = format!("{prefix}{name}");
         let kind = entry.file_type().at("look at", &path)?;
         if kind.is_dir() {
-            walk(&path, &format!("{name}/"), found)?;
+            walk(&path, &format!("{name}/"), walked)?;
         } else if kind.is_file() {
             let mode = entry.metadata().at("look at", &path)?.permissions().mode();
             let executable = mode & 0o100 != 0;
-            found.push(Found {
+            walked.files.push(Found {
                 name,
                 path,
                 executable,

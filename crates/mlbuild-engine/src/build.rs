@@ -17,7 +17,7 @@ use std::time::Duration;
 use mlbuild_action::{
     ActionKey, ActionResult, Artifact, Cancel, Diagnostic, Failure, Progress, Work,
 };
-use mlbuild_cache::{CacheError, LastBuild};
+use mlbuild_cache::{CacheError, LastBuild, Stat};
 use mlbuild_lineage::ActionRecord;
 use mlbuild_manifest::Label;
 
@@ -31,10 +31,20 @@ use crate::reason::StaleReason;
 use crate::record::{Recorder, reason_text, stage_record, target_record};
 use crate::resolve::{Context, Material, Resolved, Sources, resolve, stage_name};
 use crate::schedule::{Queue, Schedule, remaining_paths};
+use crate::snapshot::{Settled, Snapshot};
 use crate::{Event, Fault, Outcome, Summary};
 
 /// How often the loop looks whether it should stop.
 const TICK: Duration = Duration::from_millis(50);
+
+/// A build that has ended.
+#[derive(Debug)]
+pub struct Build {
+    /// What it came to.
+    pub summary: Summary,
+    /// What the next build with the same question may go by, if this one was a null build.
+    pub snapshot: Option<Snapshot>,
+}
 
 /// Receives events, on the thread that called [`build`].
 pub type Emit<'a> = dyn FnMut(&Event) + 'a;
@@ -51,11 +61,15 @@ pub fn build(
     recorder: &mut Recorder<'_>,
     cancel: &Cancel,
     emit: &mut Emit<'_>,
-) -> Summary {
+) -> Build {
     let needed = project.graph.upstream(wanted);
     let (sender, receiver) = mpsc::channel();
     let state = project.state();
-    let mut build = Build {
+    let mut sources = Sources::new(project);
+    for folder in project.cache.folders() {
+        sources.look(&folder);
+    }
+    let mut build = Building {
         project,
         options,
         executors,
@@ -65,7 +79,7 @@ pub fn build(
         wanted: wanted.iter().cloned().collect(),
         schedule: Schedule::new(&project.graph, &needed),
         queue: Queue::new(options.slots),
-        sources: Sources::new(project),
+        sources,
         analyses: Analyses::new(project),
         logs: Logs::new(&state),
         paths: None,
@@ -74,12 +88,13 @@ pub fn build(
         targets: BTreeMap::new(),
         artifacts: BTreeMap::new(),
         outcomes: BTreeMap::new(),
+        settled: Vec::new(),
         faults: Vec::new(),
         saved: Duration::ZERO,
         stopping: false,
     };
     std::thread::scope(|scope| build.run(scope, &sender, &receiver));
-    build.finish()
+    build.finish(wanted)
 }
 
 /// What an executing action tells the loop.
@@ -145,7 +160,7 @@ fn actions(passed: &[Passed], last: &LastBuild) -> Vec<ActionRecord> {
     passed.iter().enumerate().map(record).collect()
 }
 
-struct Build<'a, 'e, 'r> {
+struct Building<'a, 'e, 'r> {
     project: &'a Project,
     options: &'a Options,
     executors: &'a Executors,
@@ -165,12 +180,14 @@ struct Build<'a, 'e, 'r> {
     targets: BTreeMap<Label, Target>,
     artifacts: BTreeMap<Label, Artifact>,
     outcomes: BTreeMap<Label, Outcome>,
+    /// The targets found up to date, as long as there are no others.
+    settled: Vec<Settled>,
     faults: Vec<Fault>,
     saved: Duration,
     stopping: bool,
 }
 
-impl<'a> Build<'a, '_, '_> {
+impl<'a> Building<'a, '_, '_> {
     fn run<'scope>(
         &mut self,
         scope: &'scope Scope<'scope, 'a>,
@@ -528,6 +545,15 @@ impl<'a> Build<'a, '_, '_> {
             record.actions = actions(&passed, &target.last);
         }
         self.recorder.target(record);
+        if outcome == Outcome::UpToDate && unread.is_empty() {
+            let warnings = passed.iter().flat_map(|stage| &stage.result.warnings);
+            self.settled.push(Settled {
+                label: label.clone(),
+                rows: artifact.table.as_ref().map(|table| table.rows),
+                size_bytes: artifact.tree.size_bytes(),
+                warnings: warnings.cloned().collect(),
+            });
+        }
         (self.emit)(&Event::Finished {
             label: label.clone(),
             outcome,
@@ -642,10 +668,12 @@ impl<'a> Build<'a, '_, '_> {
     }
 
     fn trouble(&mut self, diagnostic: Diagnostic) {
+        // Whatever it was would be said again.
+        self.sources.doubt();
         (self.emit)(&Event::Trouble { diagnostic });
     }
 
-    fn finish(mut self) -> Summary {
+    fn finish(mut self, wanted: &[Label]) -> Build {
         let mut rest = self.schedule.stop();
         rest.extend(self.queue.drain());
         rest.sort();
@@ -655,6 +683,7 @@ impl<'a> Build<'a, '_, '_> {
         self.sources.save();
         let looks = self.sources.looks();
         let queries_planned = self.analyses.planned();
+        let witness = self.sources.witness();
         let Self {
             needed,
             mut outcomes,
@@ -662,13 +691,15 @@ impl<'a> Build<'a, '_, '_> {
             saved,
             cancel,
             executors,
+            sources,
+            settled,
             ..
         } = self;
         let targets = needed
             .into_iter()
             .filter_map(|label| outcomes.remove(&label).map(|o| (label, o)))
             .collect();
-        Summary {
+        let summary = Summary {
             targets,
             faults,
             saved,
@@ -676,7 +707,11 @@ impl<'a> Build<'a, '_, '_> {
             looks,
             queries_planned,
             processes: executors.processes(),
-        }
+            from_snapshot: false,
+        };
+        let is_young = |stat: &Stat| sources.is_young(stat);
+        let snapshot = Snapshot::new(witness, settled, wanted, &summary, &is_young);
+        Build { summary, snapshot }
     }
 }
 

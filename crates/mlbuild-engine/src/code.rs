@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use mlbuild_action::{Diagnostic, Executor, Failure, ProjectFiles, Tree, TreeEntry, Work};
 use mlbuild_digest::Digest;
@@ -75,7 +76,16 @@ impl ProjectFiles for View<'_, '_> {
         Ok(self.sources.file(path)?.map(|file| file.digest))
     }
 
+    fn look(&mut self, path: &Path) {
+        self.sources.look(path);
+    }
+
+    fn note_variable(&mut self, name: &str, value: Option<&str>) {
+        self.sources.note_variable(name, value);
+    }
+
     fn is_folder(&mut self, path: &str) -> bool {
+        self.sources.look(Path::new(path));
         self.sources.project().root.join(path).is_dir()
     }
 

@@ -137,6 +137,8 @@ pub struct Summary {
     pub queries_planned: u64,
     /// How many processes the executors started; a null build starts none.
     pub processes: u64,
+    /// Whether this is the answer of an earlier null build, all of whose looks came out the same.
+    pub from_snapshot: bool,
 }
 
 impl Summary {

@@ -29,10 +29,12 @@ mod reason;
 mod record;
 mod resolve;
 mod schedule;
+mod snapshot;
 mod source;
 mod verify;
+mod witness;
 
-pub use build::{Emit, build};
+pub use build::{Build, Emit, build};
 pub use columns::{ColumnLineage, FlowKind, Place, Reached, column_lineage};
 pub use diff::{ArtifactDiff, RowDiff, RunDifference, TargetDiff, diff_runs};
 pub use event::{Event, Fault, Outcome, Summary};
@@ -46,4 +48,6 @@ pub use project::{Executors, Options, Project, TableFiles, lineage_path, state_f
 pub use reason::{Change, ColumnChange, FileChange, StaleReason, Unread};
 pub use record::{Estimate, Rebuild, Recorder, RunRecord, estimates, last_rebuild, open_lineage};
 pub use schedule::Slots;
+pub use snapshot::{Question, Snapshot};
 pub use verify::{Difference, Reproduction, RowDifference, Verified, verify};
+pub use witness::Witness;

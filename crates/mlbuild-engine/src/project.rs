@@ -8,6 +8,7 @@ use mlbuild_cache::{Cache, CacheError};
 use mlbuild_graph::Graph;
 use mlbuild_manifest::Label;
 
+use crate::witness::Witness;
 use crate::{RowDiff, RowDifference, Slots};
 
 /// A project that is ready to be planned and built.
@@ -20,20 +21,29 @@ pub struct Project {
     pub cache: Cache,
     /// When this process opened the project; source files that are younger are looked at twice.
     pub opened: SystemTime,
+    /// All that was looked at to come by the targets.
+    pub witness: Witness,
 }
 
 impl Project {
-    /// A project at `root`, an absolute path; `now` is the time. Writes nothing.
+    /// A project at `root`, an absolute path, with these targets; `witness` has all that was looked at to come by them. `now`
+    /// is the time. Writes nothing.
     ///
     /// # Errors
     /// Those of opening the cache.
-    pub fn open(root: &Path, graph: Graph, now: SystemTime) -> Result<Self, CacheError> {
+    pub fn open(
+        root: &Path,
+        graph: Graph,
+        witness: Witness,
+        now: SystemTime,
+    ) -> Result<Self, CacheError> {
         let cache = Cache::open(&state_folder(root).join("cache"))?;
         Ok(Self {
             root: root.to_owned(),
             graph,
             cache,
             opened: now,
+            witness,
         })
     }
 

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 
 use mlbuild_action::{
     Action, ActionKey, Analysis, Artifact, Description, Diagnostic, Failure, Input, InputContent,
     Table, Tree, TreeEntry, Work,
 };
-use mlbuild_cache::{CacheError, Destination, FileDigest, Looks, StatIndex};
+use mlbuild_cache::{CacheError, Destination, FileDigest, Looks, Published, Stat, StatIndex};
 use mlbuild_graph::{FileSet, InputSource, Stage};
 use mlbuild_manifest::Label;
 
@@ -18,6 +19,7 @@ use crate::analysis::Analyses;
 use crate::diff::file_changes;
 use crate::project::{Executors, Project};
 use crate::reason::FileChange;
+use crate::witness::Witness;
 use crate::{code, source};
 
 /// A stage whose inputs are final.
@@ -63,12 +65,13 @@ impl Material {
     }
 }
 
-/// The source files looked at so far: each is stat'ed once a build.
+/// The source files looked at so far, each once a build, and all else that was looked at.
 pub(crate) struct Sources<'a> {
     project: &'a Project,
     index: StatIndex,
     trees: BTreeMap<Vec<String>, Tree>,
     files: BTreeMap<String, Option<FileDigest>>,
+    witness: Witness,
 }
 
 impl<'a> Sources<'a> {
@@ -83,6 +86,44 @@ impl<'a> Sources<'a> {
             index,
             trees: BTreeMap::new(),
             files: BTreeMap::new(),
+            witness: project.witness.clone(),
+        }
+    }
+
+    /// Looks at `path`, relative to the project or absolute, since something will depend on it.
+    pub(crate) fn look(&mut self, path: &Path) {
+        self.witness.look(&self.project.root, path);
+    }
+
+    /// Notes that something is so that cannot be looked at again.
+    pub(crate) fn doubt(&mut self) {
+        self.witness.doubt();
+    }
+
+    /// Notes the value of an environment variable.
+    pub(crate) fn note_variable(&mut self, name: &str, value: Option<&str>) {
+        self.witness.note_variable(name, value);
+    }
+
+    /// All that was looked at.
+    pub(crate) fn witness(&mut self) -> Witness {
+        std::mem::take(&mut self.witness)
+    }
+
+    /// Whether a change after a look that said this might not show.
+    pub(crate) fn is_young(&self, stat: &Stat) -> bool {
+        self.index.is_young(stat)
+    }
+
+    /// Notes what the index saw when it was asked for a file that is there.
+    fn note(&mut self, path: &str) {
+        match self.index.stat(path) {
+            Some(stat) => {
+                let path = Path::new(path);
+                self.witness.note(&self.project.root, path, Some(stat));
+            }
+            // It changed while it was read.
+            None => self.witness.doubt(),
         }
     }
 
@@ -91,13 +132,16 @@ impl<'a> Sources<'a> {
             return Ok(tree.clone());
         }
         let mut entries = Vec::new();
-        for path in source::expand(&self.project.root, files)? {
+        let root = &self.project.root;
+        let mut look = |path: &str| self.witness.look(root, Path::new(path));
+        for path in source::expand(root, files, &mut look)? {
             let file =
                 self.index.digest_file(&path).map_err(|e| {
                     let at = &files.declared_at;
                     Diagnostic::error("source::unreadable", format!("cannot read `{path}`: {e}"))
                         .at(at.file.clone(), at.range.clone(), at.label.clone())
                 })?;
+            self.note(&path);
             entries.push(TreeEntry {
                 path,
                 digest: file.digest,
@@ -116,8 +160,14 @@ impl<'a> Sources<'a> {
             return Ok(*known);
         }
         let file = match self.index.digest_file(path) {
-            Ok(file) => Some(file),
-            Err(e) if source::is_absent(&e) => None,
+            Ok(file) => {
+                self.note(path);
+                Some(file)
+            }
+            Err(e) if source::is_absent(&e) => {
+                self.look(Path::new(path));
+                None
+            }
             Err(e) => return Err(e),
         };
         self.files.insert(path.to_owned(), file);
@@ -154,9 +204,29 @@ impl<'a> Sources<'a> {
             Some(_) => Destination::File(&path),
             None => Destination::Folder(&path),
         };
-        self.project
+        let published = self
+            .project
             .cache
-            .publish(&artifact.tree, to, &mut self.index)
+            .publish(&artifact.tree, to, &mut self.index)?;
+        let Published::Stood { folders } = published else {
+            return Ok(true);
+        };
+        let root = &self.project.root;
+        for (folder, stat) in folders {
+            self.witness.note(root, &folder, Some(stat));
+        }
+        for entry in artifact.tree.entries() {
+            let file = match to {
+                Destination::File(path) => path.to_owned(),
+                Destination::Folder(folder) => folder.join(&entry.path),
+            };
+            let relative = file.strip_prefix(root).ok().and_then(Path::to_str);
+            match relative {
+                Some(relative) => self.note(relative),
+                None => self.witness.doubt(),
+            }
+        }
+        Ok(false)
     }
 
     /// Remembers the digests for the next build; losing them costs time only.

@@ -15,19 +15,31 @@ use globset::{GlobBuilder, GlobMatcher};
 use mlbuild_action::Diagnostic;
 use mlbuild_graph::FileSet;
 
-/// The files that `files` means, relative to `root`, sorted, each once.
+/// The files that `files` means, relative to `root`, sorted, each once. `look` is called for every other path before the
+/// answer depends on it: folders that are listed, links that are followed, what is not there.
 ///
 /// # Errors
 /// A pattern that is malformed, matches nothing, or meets a folder that cannot be read.
-pub(crate) fn expand(root: &Path, files: &FileSet) -> Result<Vec<String>, Diagnostic> {
+pub(crate) fn expand(
+    root: &Path,
+    files: &FileSet,
+    look: &mut dyn FnMut(&str),
+) -> Result<Vec<String>, Diagnostic> {
     let mut found = BTreeSet::new();
     for pattern in &files.patterns {
         let mut any = false;
-        walk_pattern(root, pattern, &mut |path| {
+        let mut take = |path| {
             any = true;
             found.insert(path);
-        })
-        .map_err(|problem| problem.diagnostic(pattern, files))?;
+        };
+        let mut walk = Walk {
+            root,
+            look,
+            found: &mut take,
+            ancestors: Vec::new(),
+        };
+        walk.pattern(pattern)
+            .map_err(|problem| problem.diagnostic(pattern, files))?;
         if !any {
             return Err(Problem::NoMatch.diagnostic(pattern, files));
         }
@@ -65,98 +77,101 @@ impl Problem {
     }
 }
 
-fn walk_pattern(root: &Path, pattern: &str, found: &mut dyn FnMut(String)) -> Result<(), Problem> {
-    let pattern = pattern.trim_end_matches('/');
-    let is_glob = |part: &str| part.contains(['*', '?', '[', '{']);
-    let base: Vec<&str> = pattern
-        .split('/')
-        .take_while(|part| !is_glob(part))
-        .collect();
-    let base = base.join("/");
-    let metadata = match fs::metadata(root.join(&base)) {
-        Ok(metadata) => metadata,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Problem::Io(base, e)),
-    };
-    if base == pattern {
-        if metadata.is_file() {
-            found(base);
-            return Ok(());
-        }
-        return walk(root, &base, None, &mut Ancestors::default(), found);
-    }
-    let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-    let glob = glob
-        .map_err(|e| Problem::Malformed(e.kind().to_string()))?
-        .compile_matcher();
-    walk(root, &base, Some(&glob), &mut Ancestors::default(), found)
+struct Walk<'w> {
+    root: &'w Path,
+    look: &'w mut dyn FnMut(&str),
+    found: &'w mut dyn FnMut(String),
+    /// The folders above the current one, by device and inode: a symbolic link to one of them is a loop.
+    ancestors: Vec<(u64, u64)>,
 }
 
-/// The folders above the current one, by device and inode: a symbolic link to one of them is a loop.
-#[derive(Default)]
-struct Ancestors(Vec<(u64, u64)>);
-
-fn walk(
-    root: &Path,
-    folder: &str,
-    glob: Option<&GlobMatcher>,
-    ancestors: &mut Ancestors,
-    found: &mut dyn FnMut(String),
-) -> Result<(), Problem> {
-    use std::os::unix::fs::MetadataExt;
-
-    let unreadable = |e| {
-        Problem::Io(
-            if folder.is_empty() {
-                ".".to_owned()
-            } else {
-                folder.to_owned()
-            },
-            e,
-        )
-    };
-    let path = root.join(folder);
-    let metadata = fs::metadata(&path).map_err(unreadable)?;
-    let identity = (metadata.dev(), metadata.ino());
-    if ancestors.0.contains(&identity) {
-        return Ok(());
-    }
-    ancestors.0.push(identity);
-    for entry in fs::read_dir(&path).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else {
-            let lossy = name.to_string_lossy().into_owned();
-            return Err(Problem::Io(
-                lossy,
-                io::Error::other("the file's name is not UTF-8"),
-            ));
+impl Walk<'_> {
+    fn pattern(&mut self, pattern: &str) -> Result<(), Problem> {
+        let pattern = pattern.trim_end_matches('/');
+        let is_glob = |part: &str| part.contains(['*', '?', '[', '{']);
+        let base: Vec<&str> = pattern
+            .split('/')
+            .take_while(|part| !is_glob(part))
+            .collect();
+        let base = base.join("/");
+        (self.look)(&base);
+        let metadata = match fs::metadata(self.root.join(&base)) {
+            Ok(metadata) => metadata,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Problem::Io(base, e)),
         };
-        let ours = folder.is_empty() && name == "out";
-        if name.starts_with('.') || ours {
-            continue;
+        if base == pattern {
+            if metadata.is_file() {
+                (self.found)(base);
+                return Ok(());
+            }
+            return self.folder(&base, None);
         }
-        let path = if folder.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{folder}/{name}")
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        let glob = glob
+            .map_err(|e| Problem::Malformed(e.kind().to_string()))?
+            .compile_matcher();
+        self.folder(&base, Some(&glob))
+    }
+
+    fn folder(&mut self, folder: &str, glob: Option<&GlobMatcher>) -> Result<(), Problem> {
+        use std::os::unix::fs::MetadataExt;
+
+        let unreadable = |e| {
+            Problem::Io(
+                if folder.is_empty() {
+                    ".".to_owned()
+                } else {
+                    folder.to_owned()
+                },
+                e,
+            )
         };
-        let mut kind = entry.file_type().map_err(unreadable)?;
-        if kind.is_symlink() {
-            match fs::metadata(root.join(&path)) {
-                Ok(metadata) => kind = metadata.file_type(),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(Problem::Io(path, e)),
+        (self.look)(folder);
+        let path = self.root.join(folder);
+        let metadata = fs::metadata(&path).map_err(unreadable)?;
+        let identity = (metadata.dev(), metadata.ino());
+        if self.ancestors.contains(&identity) {
+            return Ok(());
+        }
+        self.ancestors.push(identity);
+        for entry in fs::read_dir(&path).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else {
+                let lossy = name.to_string_lossy().into_owned();
+                return Err(Problem::Io(
+                    lossy,
+                    io::Error::other("the file's name is not UTF-8"),
+                ));
+            };
+            let ours = folder.is_empty() && name == "out";
+            if name.starts_with('.') || ours {
+                continue;
+            }
+            let path = if folder.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{folder}/{name}")
+            };
+            let mut kind = entry.file_type().map_err(unreadable)?;
+            if kind.is_symlink() {
+                (self.look)(&path);
+                match fs::metadata(self.root.join(&path)) {
+                    Ok(metadata) => kind = metadata.file_type(),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                    Err(e) => return Err(Problem::Io(path, e)),
+                }
+            }
+            if kind.is_dir() {
+                self.folder(&path, glob)?;
+            } else if kind.is_file() && glob.is_none_or(|glob| glob.is_match(&path)) {
+                (self.found)(path);
             }
         }
-        if kind.is_dir() {
-            walk(root, &path, glob, ancestors, found)?;
-        } else if kind.is_file() && glob.is_none_or(|glob| glob.is_match(&path)) {
-            found(path);
-        }
+        self.ancestors.pop();
+        Ok(())
     }
-    ancestors.0.pop();
-    Ok(())
 }
 
 #[cfg(test)]
@@ -195,7 +210,10 @@ mod tests {
     #[track_caller]
     fn check(patterns: &[&str], expect: &[&str]) {
         let root = project();
-        assert_eq!(expand(root.path(), &files(patterns)).unwrap(), expect);
+        assert_eq!(
+            expand(root.path(), &files(patterns), &mut |_| {}).unwrap(),
+            expect
+        );
     }
 
     #[test]
@@ -222,12 +240,17 @@ mod tests {
     #[test]
     fn a_pattern_without_a_match_is_named_at_its_place() {
         let root = project();
-        let error = expand(root.path(), &files(&["raw/a.csv", "raw/*.parquet"])).unwrap_err();
+        let error = expand(
+            root.path(),
+            &files(&["raw/a.csv", "raw/*.parquet"]),
+            &mut |_| {},
+        )
+        .unwrap_err();
         assert_eq!(error.code, "source::no-match");
         assert!(error.message.contains("raw/*.parquet"));
         assert_eq!(error.spans[0].range, 3..7);
         assert_eq!(
-            expand(root.path(), &files(&["raw/[a.csv"]))
+            expand(root.path(), &files(&["raw/[a.csv"]), &mut |_| {})
                 .unwrap_err()
                 .code,
             "source::bad-pattern"
@@ -238,7 +261,7 @@ mod tests {
     fn a_loop_of_links_ends() {
         let root = project();
         std::os::unix::fs::symlink("..", root.path().join("raw/deep/up")).unwrap();
-        let found = expand(root.path(), &files(&["raw"])).unwrap();
+        let found = expand(root.path(), &files(&["raw"]), &mut |_| {}).unwrap();
         assert_eq!(found, ["raw/a.csv", "raw/b.csv", "raw/deep/c.csv"]);
     }
 }

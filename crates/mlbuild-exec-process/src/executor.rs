@@ -49,6 +49,11 @@ impl ProcessSettings {
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
         self.lookup.and_then(|lookup| lookup(name))
     }
+
+    /// Tells that the answer depends on where programs are found.
+    pub(crate) fn note_path(&self, project: &mut dyn ProjectFiles) {
+        project.note_variable("PATH", self.variable("PATH").as_deref());
+    }
 }
 
 /// Runs [`Work::Command`] and [`Work::Python`]; the crate's header says how.
@@ -112,13 +117,13 @@ impl Executor for ProcessExecutor {
                 let code = interpreter.code(python, srcs, project, &self.settings, &self.started);
                 let mut code = code?;
                 code.parts
-                    .extend(variables::parts(&python.env, &self.settings));
+                    .extend(variables::parts(&python.env, &self.settings, project));
                 Ok(code)
             }
             // What it must yield says everything.
             Work::Command(command) if command.digest.is_some() => Ok(Code::default()),
             Work::Command(command) => {
-                let mut parts = variables::parts(&command.env, &self.settings);
+                let mut parts = variables::parts(&command.env, &self.settings, project);
                 for tool in &command.tools {
                     let version = version(tool, &self.settings, project, &self.started)?;
                     parts.insert(format!("tool.{tool}"), version);
@@ -280,14 +285,18 @@ impl ProcessExecutor {
         if program.contains('/') {
             return Ok(work.join(program));
         }
-        on_path(&self.settings.path, program).ok_or_else(|| not_found(program))
+        on_path(&self.settings.path, program, &mut |_| {}).ok_or_else(|| not_found(program))
     }
 }
 
-/// The file of a program that is found by its name.
-pub(crate) fn on_path(path: &OsStr, program: &str) -> Option<PathBuf> {
+/// The file of a program that is found by its name; `look` is called for every place before it is looked for there.
+///
+/// Relative places are passed over: where they are depends on where one stands.
+pub(crate) fn on_path(path: &OsStr, program: &str, look: &mut dyn FnMut(&Path)) -> Option<PathBuf> {
     std::env::split_paths(path)
+        .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(program))
+        .inspect(|file| look(file))
         .find(|file| is_executable(file))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mlbuild_action::{Diagnostic, Failure, Variable};
+use mlbuild_action::{Diagnostic, Failure, ProjectFiles, Variable};
 
 use crate::ProcessSettings;
 
@@ -56,9 +56,14 @@ impl Variables {
 pub(crate) fn parts(
     declared: &BTreeMap<String, Variable>,
     settings: &ProcessSettings,
+    project: &mut dyn ProjectFiles,
 ) -> BTreeMap<String, String> {
     let value = |(name, variable): (&String, &Variable)| match variable {
-        Variable::From(from) => Some((format!("env.{name}"), settings.variable(from)?)),
+        Variable::From(from) => {
+            let value = settings.variable(from);
+            project.note_variable(from, value.as_deref());
+            Some((format!("env.{name}"), value?))
+        }
         Variable::Text(_) | Variable::Secret(_) => None,
     };
     declared.iter().filter_map(value).collect()

@@ -22,10 +22,12 @@ use crate::executor::on_path;
 pub(crate) fn version(
     tool: &str,
     settings: &ProcessSettings,
-    project: &dyn ProjectFiles,
+    project: &mut dyn ProjectFiles,
     started: &AtomicU64,
 ) -> Result<String, Failure> {
-    let program = on_path(&settings.path, tool).ok_or_else(|| {
+    settings.note_path(project);
+    let program = on_path(&settings.path, tool, &mut |file| project.look(file));
+    let program = program.ok_or_else(|| {
         let message = format!("there is no program `{tool}` on the `PATH`");
         let help = "install it, or take it out of `tools`";
         Failure::Environment(Diagnostic::error("process::no-tool", message).help(help))

@@ -14,6 +14,18 @@ pub type Micros = i64;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RunId(pub(crate) i64);
 
+impl RunId {
+    /// The run of this number.
+    pub const fn new(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+}
+
 impl std::str::FromStr for RunId {
     type Err = std::num::ParseIntError;
 

@@ -27,6 +27,11 @@ pub(crate) fn now_micros() -> i64 {
     i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// The file of this program, if the system says.
+pub(crate) fn program() -> Option<PathBuf> {
+    std::env::current_exe().ok()
+}
+
 /// CPU threads that this process may use.
 pub(crate) fn cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
@@ -79,9 +84,7 @@ pub(crate) fn worker() -> Option<PathBuf> {
         return Some(PathBuf::from(path));
     }
     const NAME: &str = "mlbuild-torch";
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|exe| Some(exe.parent()?.join(NAME)));
+    let beside = program().and_then(|exe| Some(exe.parent()?.join(NAME)));
     let path = var("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join(NAME));
     beside

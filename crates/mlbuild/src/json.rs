@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use mlbuild_action::{Diagnostic, Progress, Severity};
-use mlbuild_engine::{Event, Outcome, Planned, StaleReason, Summary, Unread, Verdict};
+use mlbuild_engine::{Event, Outcome, Planned, RunId, StaleReason, Summary, Unread, Verdict};
 use mlbuild_manifest::{Label, SourceText};
 use serde_json::{Value, json};
 
@@ -150,7 +150,7 @@ pub(crate) fn event(event: &Event, sources: &[SourceText]) -> Value {
 /// The last line of a build.
 ///
 /// `run` is the run's number in lineage, if it could be recorded.
-pub(crate) fn summary(summary: &Summary, run: Option<&str>, took: Duration) -> Value {
+pub(crate) fn summary(summary: &Summary, run: Option<RunId>, took: Duration) -> Value {
     let labels = |outcome| {
         summary
             .with(outcome)
@@ -170,7 +170,8 @@ pub(crate) fn summary(summary: &Summary, run: Option<&str>, took: Duration) -> V
         "sources": { "stats": summary.looks.stats, "digested": summary.looks.digested },
         "queries_planned": summary.queries_planned,
         "processes": summary.processes,
-        "run": run.and_then(|run| run.parse::<i64>().ok()),
+        "snapshot": summary.from_snapshot,
+        "run": run.map(RunId::number),
     })
 }
 

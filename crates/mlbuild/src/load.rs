@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mlbuild_action::{Diagnostic, Severity};
-use mlbuild_engine::Project;
+use mlbuild_engine::{Project, Witness};
 use mlbuild_graph::Graph;
 use mlbuild_manifest::{Label, MANIFEST_FILE, SQL_FOLDERS, SourceText};
 
@@ -26,7 +26,8 @@ pub(crate) fn load(
     terminal: &Terminal,
 ) -> Result<Loaded, CommandFailure> {
     let root = find_root(directory)?;
-    let sources = read_sources(&root)?;
+    let mut witness = Witness::default();
+    let sources = read_sources(&root, &mut witness)?;
     let (manifest_text, sql) = sources
         .split_first()
         .expect("the manifest is the first source");
@@ -37,8 +38,16 @@ pub(crate) fn load(
         terminal.diagnostics(&diagnostics, &sources);
         return Err(CommandFailure::shown(EXIT_USAGE));
     }
+    match crate::env::program() {
+        Some(program) => witness.look(&root, &program),
+        None => witness.doubt(),
+    }
+    if !diagnostics.is_empty() {
+        // They would be said again.
+        witness.doubt();
+    }
     terminal.diagnostics(&diagnostics, &sources);
-    let project = Project::open(&root, graph, crate::env::now())?;
+    let project = Project::open(&root, graph, witness, crate::env::now())?;
     Ok(Loaded {
         project,
         sources,
@@ -73,9 +82,10 @@ pub(crate) fn find_root(directory: Option<&Path>) -> Result<PathBuf, CommandFail
 }
 
 /// The manifest first, then the SQL files by path.
-fn read_sources(root: &Path) -> Result<Vec<SourceText>, CommandFailure> {
+fn read_sources(root: &Path, witness: &mut Witness) -> Result<Vec<SourceText>, CommandFailure> {
     let mut paths = vec![MANIFEST_FILE.to_owned()];
     for folder in SQL_FOLDERS {
+        witness.look(root, Path::new(folder));
         let entries = match fs::read_dir(root.join(folder)) {
             Ok(entries) => entries,
             Err(e)
@@ -99,8 +109,12 @@ fn read_sources(root: &Path) -> Result<Vec<SourceText>, CommandFailure> {
             let entry =
                 entry.map_err(|e| CommandFailure::io("read the folder", &root.join(folder), &e))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".sql") && !name.starts_with('.') && entry.path().is_file() {
-                names.push(format!("{folder}/{name}"));
+            if name.ends_with(".sql") && !name.starts_with('.') {
+                // A link, or a folder of that name, may yet become a file.
+                witness.look(root, &entry.path());
+                if entry.path().is_file() {
+                    names.push(format!("{folder}/{name}"));
+                }
             }
         }
         names.sort();
@@ -108,7 +122,10 @@ fn read_sources(root: &Path) -> Result<Vec<SourceText>, CommandFailure> {
     }
     paths
         .into_iter()
-        .map(|path| read_text(root, path))
+        .map(|path| {
+            witness.look(root, Path::new(&path));
+            read_text(root, path)
+        })
         .collect()
 }
 

@@ -226,11 +226,13 @@ fn a_second_publish_writes_and_reads_nothing() {
     let out = project.path("out/model/recs");
     let to = Destination::Folder(&out);
     let mut index = project.index();
-    assert!(project.cache.publish(&tree, to, &mut index).unwrap());
+    let written = project.cache.publish(&tree, to, &mut index).unwrap();
+    assert_eq!(written, Published::Written);
     index.save().unwrap();
 
     let mut index = project.index();
-    assert!(!project.cache.publish(&tree, to, &mut index).unwrap());
+    let stood = project.cache.publish(&tree, to, &mut index).unwrap();
+    assert!(matches!(stood, Published::Stood { folders } if folders.len() == 1));
     assert_eq!((index.looks().stats, index.looks().digested), (2, 0));
 }
 
@@ -252,10 +254,8 @@ fn any_difference_in_the_output_is_seen() {
         project.cache.publish(&tree, to, &mut index).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
         edit();
-        assert!(
-            project.cache.publish(&tree, to, &mut index).unwrap(),
-            "edit {i}"
-        );
+        let published = project.cache.publish(&tree, to, &mut index).unwrap();
+        assert_eq!(published, Published::Written, "edit {i}");
     }
 }
 

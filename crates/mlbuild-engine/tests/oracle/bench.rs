@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use mlbuild_action::{ActionKey, Cancel, Severity};
 use mlbuild_digest::Digest;
 use mlbuild_engine::{
-    Event, Executors, Options, Outcome, Project, Recorder, RunRecord, Slots, Verdict,
+    Event, Executors, Options, Outcome, Project, Recorder, RunRecord, Slots, Snapshot, Verdict,
+    Witness,
 };
 use mlbuild_graph::Graph;
 use mlbuild_manifest::{Label, SourceText};
@@ -34,6 +35,7 @@ pub(crate) struct Built {
     pub(crate) executed: u64,
     pub(crate) planned: u64,
     pub(crate) digested: u64,
+    pub(crate) snapshot: Option<Snapshot>,
 }
 
 /// What a build did with a target.
@@ -93,6 +95,23 @@ impl Bench {
     }
 
     pub(crate) fn build(&self, wanted: &BTreeSet<String>, keep_going: bool) -> Built {
+        self.build_at(now(), wanted, keep_going)
+    }
+
+    /// A null build that takes nothing for young, in which case what it leaves is only good for what changes in a later
+    /// tick of the clock: it waits for one.
+    pub(crate) fn settle(&self, wanted: &BTreeSet<String>) -> Snapshot {
+        let built = self.build_at(now() + Duration::from_secs(1), wanted, false);
+        std::thread::sleep(Duration::from_millis(10));
+        built.snapshot.expect("a null build leaves a snapshot")
+    }
+
+    /// Whether all that `snapshot` looked at is as it was.
+    pub(crate) fn stands(&self, snapshot: &Snapshot) -> bool {
+        snapshot.stands(&self.root, &|_| None)
+    }
+
+    fn build_at(&self, now: SystemTime, wanted: &BTreeSet<String>, keep_going: bool) -> Built {
         let mut finished = BTreeMap::new();
         let mut started = BTreeSet::new();
         let before = self.toy.executed();
@@ -105,8 +124,8 @@ impl Bench {
             keep_going,
             force: false,
         };
-        let summary = mlbuild_engine::build(
-            &self.open(),
+        let build = mlbuild_engine::build(
+            &self.open(now),
             &wanted.iter().map(|name| label(name)).collect::<Vec<_>>(),
             &options,
             &self.executors(),
@@ -142,6 +161,7 @@ impl Bench {
                 _ => {}
             },
         );
+        let mlbuild_engine::Build { summary, snapshot } = build;
         let target = |(label, outcome): &(Label, Outcome)| {
             let name = label.name().to_owned();
             let mut target = finished.remove(&name).unwrap_or(Target {
@@ -163,6 +183,7 @@ impl Bench {
             executed: self.toy.executed() - before,
             planned: summary.queries_planned,
             digested: summary.looks.digested,
+            snapshot,
         }
     }
 
@@ -172,7 +193,7 @@ impl Bench {
         wanted: &BTreeSet<String>,
     ) -> BTreeMap<String, (Verdict, Option<Digest>)> {
         let labels: Vec<Label> = wanted.iter().map(|name| label(name)).collect();
-        let planned = mlbuild_engine::plan(&self.open(), &labels, &self.executors());
+        let planned = mlbuild_engine::plan(&self.open(now()), &labels, &self.executors());
         let planned = planned.into_iter().map(|target| {
             let digest = target.artifact.map(|artifact| artifact.digest());
             (target.label.name().to_owned(), (target.verdict, digest))
@@ -182,7 +203,7 @@ impl Bench {
 
     /// The key of each target when it was last done.
     pub(crate) fn key(&self, name: &str) -> ActionKey {
-        let last = self.open().cache.last_build(&label(name).to_string());
+        let last = self.open(now()).cache.last_build(&label(name).to_string());
         assert_eq!(last.keys.len(), 1, "{name} is made by one action");
         last.keys[0]
     }
@@ -246,13 +267,8 @@ impl Bench {
         young.count() as u64
     }
 
-    fn open(&self) -> Project {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a test stands where the binary does, which has a clock"
-        )]
-        let now = SystemTime::now();
-        Project::open(&self.root, self.graph.clone(), now).unwrap()
+    fn open(&self, now: SystemTime) -> Project {
+        Project::open(&self.root, self.graph.clone(), Witness::default(), now).unwrap()
     }
 
     fn executors(&self) -> Executors {
@@ -264,6 +280,14 @@ impl Bench {
             report: Box::new(Never),
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test stands where the binary does, which has a clock"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 fn label(name: &str) -> Label {

@@ -8,7 +8,8 @@
 //! - each wanted artifact is under `out/` and holds the values that a clean build yields;
 //! - two action keys are equal exactly where two identities are;
 //! - each executed target says why, in all the reasons that apply and no other, and what changed unread is told;
-//! - a second build at once does nothing: it executes, digests and plans nothing.
+//! - a second build at once does nothing: it executes, digests and plans nothing;
+//! - where the snapshot of a null build still stands, the next build has nothing to do.
 //!
 //! `MLBUILD_ROUNDS` sets the number of sequences, and `MLBUILD_SEED` the first of them: a failure names the seed and
 //! lists the edits, and `MLBUILD_ROUNDS=1 MLBUILD_SEED=7` runs that one alone.

@@ -5,14 +5,17 @@ use std::fs;
 
 use mlbuild_action::ActionKey;
 use mlbuild_digest::Digest;
-use mlbuild_engine::{Outcome, Verdict};
+use mlbuild_engine::{Outcome, Snapshot, Verdict};
 
-use crate::bench::{Bench, Built};
+use crate::bench::{Bench, Built, Target};
 use crate::dice::Dice;
 use crate::edit::edit;
 use crate::meaning::{Identity, Meaning, meanings};
 use crate::memory::Memory;
 use crate::world::{World, path};
+
+/// One in so many sequences looks at snapshots, which takes time.
+const SETTLES: u64 = 4;
 
 /// A project with its history.
 pub(crate) struct Sequence {
@@ -26,6 +29,8 @@ pub(crate) struct Sequence {
     memory: Memory,
     identities: BTreeMap<ActionKey, Identity>,
     keys: BTreeMap<Identity, ActionKey>,
+    /// What the last null build left, of this world and these targets.
+    settled: Option<(World, BTreeSet<String>, Snapshot)>,
     log: Vec<String>,
 }
 
@@ -42,6 +47,7 @@ impl Sequence {
             memory: Memory::default(),
             identities: BTreeMap::new(),
             keys: BTreeMap::new(),
+            settled: None,
             log: vec![world.manifest()],
             world,
         };
@@ -209,8 +215,21 @@ impl Sequence {
             self.history.len() - 1,
             self.wanted
         ));
+        let settled = self.settled.take();
+        let stands = settled.map(|(world, wanted, snapshot)| {
+            world == self.world && wanted == self.wanted && self.bench.stands(&snapshot)
+        });
         let built = self.bench.build(&self.wanted, keep_going);
         tally.count(&built);
+        if let Some(stands) = stands {
+            tally.note(if stands { "snapshot" } else { "no_snapshot" });
+            let up_to_date = |target: &Target| target.outcome == Outcome::UpToDate;
+            let null = built.executed == 0 && built.targets.values().all(up_to_date);
+            assert!(
+                null || !stands,
+                "the snapshot says that nothing is to be done"
+            );
+        }
         self.memory
             .check(&meanings, &self.wanted, &built, keep_going || !fails);
         self.check_keys(&meanings, &built);
@@ -223,6 +242,10 @@ impl Sequence {
             assert!(failed, "nothing failed");
         } else {
             self.build_again();
+            if self.seed.is_multiple_of(SETTLES) {
+                let snapshot = self.bench.settle(&self.wanted);
+                self.settled = Some((self.world.clone(), self.wanted.clone(), snapshot));
+            }
         }
     }
 
@@ -345,9 +368,13 @@ impl Tally {
             let reasons = target.reasons.iter().copied();
             let outcome = target.outcome.as_str();
             for what in reasons.chain([outcome]).chain(unread).chain(unchanged) {
-                *self.0.entry(what).or_default() += 1;
+                self.note(what);
             }
         }
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.0.entry(what).or_default() += 1;
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -376,6 +403,8 @@ impl Tally {
             "columns",
             "input_set",
             "plan",
+            "snapshot",
+            "no_snapshot",
         ];
         for what in all {
             assert!(

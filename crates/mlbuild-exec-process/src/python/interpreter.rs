@@ -15,7 +15,14 @@ use super::wire::Environment;
 use crate::ProcessSettings;
 
 /// The interpreter of a project: `.venv/bin/python`, else what the manifest says, else `python3` on the `PATH`.
-pub(super) fn find(settings: &ProcessSettings) -> Result<PathBuf, Failure> {
+pub(super) fn find(
+    settings: &ProcessSettings,
+    project: &mut dyn ProjectFiles,
+) -> Result<PathBuf, Failure> {
+    // The folder too: a link to nothing that comes to be in it is seen there alone.
+    for path in [".venv/bin", ".venv/bin/python"] {
+        project.look(Path::new(path));
+    }
     let environment = settings.root.join(".venv/bin/python");
     // Also where it is a link to a Python that is gone: better to say so than to take another.
     if environment.symlink_metadata().is_ok() {
@@ -24,9 +31,11 @@ pub(super) fn find(settings: &ProcessSettings) -> Result<PathBuf, Failure> {
     let name = settings.python.as_deref().unwrap_or("python3");
     let found = if name.contains('/') {
         let file = settings.root.join(name);
+        project.look(&file);
         crate::executor::is_executable(&file).then_some(file)
     } else {
-        crate::executor::on_path(&settings.path, name)
+        settings.note_path(project);
+        crate::executor::on_path(&settings.path, name, &mut |file| project.look(file))
     };
     found.ok_or_else(|| {
         let message = format!("there is no Python interpreter `{name}`");
@@ -43,11 +52,14 @@ pub(super) fn environment(
     project: &mut dyn ProjectFiles,
     probe: &mut dyn FnMut() -> Result<Environment, Failure>,
 ) -> Result<Environment, Failure> {
-    let by_program = program_key(program, root);
+    let by_program = program_key(program, root, project);
     let remembered = project.memo(&by_program);
     let sites = remembered.and_then(|memo| serde_json::from_slice::<Vec<String>>(&memo).ok());
     if let Some(sites) = sites {
-        let memo = project.memo(&sites_key(&by_program, &sites));
+        let memo = {
+            let key = sites_key(&by_program, &sites, project);
+            project.memo(&key)
+        };
         if let Some(environment) = memo.and_then(|memo| serde_json::from_slice(&memo).ok()) {
             return Ok(environment);
         }
@@ -65,38 +77,37 @@ pub(super) fn environment(
     let as_json = |value: serde_json::Result<Vec<u8>>| value.expect("texts and lists are JSON");
     let sites = &environment.sites;
     project.remember(&by_program, &as_json(serde_json::to_vec(sites)));
-    project.remember(
-        &sites_key(&by_program, sites),
-        &as_json(serde_json::to_vec(&environment)),
-    );
+    let key = sites_key(&by_program, sites, project);
+    project.remember(&key, &as_json(serde_json::to_vec(&environment)));
     Ok(environment)
 }
 
-fn program_key(program: &Path, root: &Path) -> Digest {
+fn program_key(program: &Path, root: &Path, project: &mut dyn ProjectFiles) -> Digest {
     let mut encoder = Encoder::new("mlbuild python interpreter v1");
     encoder.part("script", SCRIPT.as_bytes());
     encoder.part("program", program.as_os_str().as_encoded_bytes());
-    add_stat(&mut encoder, program);
+    add_stat(&mut encoder, program, project);
     // Of a virtual environment, what it was made from.
     let above = |levels: usize| program.ancestors().nth(levels).unwrap_or(program);
-    add_stat(&mut encoder, &above(2).join("pyvenv.cfg"));
+    add_stat(&mut encoder, &above(2).join("pyvenv.cfg"), project);
     // A version manager's wrapper chooses by these.
-    add_stat(&mut encoder, &root.join(".python-version"));
-    add_stat(&mut encoder, &above(2).join("version"));
+    add_stat(&mut encoder, &root.join(".python-version"), project);
+    add_stat(&mut encoder, &above(2).join("version"), project);
     encoder.finish()
 }
 
-fn sites_key(program: &Digest, sites: &[String]) -> Digest {
+fn sites_key(program: &Digest, sites: &[String], project: &mut dyn ProjectFiles) -> Digest {
     let mut encoder = Encoder::new("mlbuild python packages v1");
     encoder.part("program", program.as_bytes());
     for site in sites {
         encoder.part("site", site.as_bytes());
-        add_stat(&mut encoder, Path::new(site));
+        add_stat(&mut encoder, Path::new(site), project);
     }
     encoder.finish()
 }
 
-fn add_stat(encoder: &mut Encoder, path: &Path) {
+fn add_stat(encoder: &mut Encoder, path: &Path, project: &mut dyn ProjectFiles) {
+    project.look(path);
     if let Ok(metadata) = fs::metadata(path) {
         encoder.part("size", &metadata.size().to_le_bytes());
         encoder.part("mtime", &metadata.mtime().to_le_bytes());

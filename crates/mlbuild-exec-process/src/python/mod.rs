@@ -110,7 +110,7 @@ impl Interpreter {
         if let Some(environment) = &self.environment {
             return Ok(Arc::clone(environment));
         }
-        let program = interpreter::find(settings)?;
+        let program = interpreter::find(settings, project)?;
         self.program = Some(program.clone());
         let mut probe = || {
             let session = self.session(settings, started)?;
@@ -172,7 +172,7 @@ impl Interpreter {
         if self.session.is_none() {
             let program = match &self.program {
                 Some(program) => program.clone(),
-                None => interpreter::find(settings)?,
+                None => interpreter::find(settings, &mut Forgetful)?,
             };
             let session = Session::start(&program, &settings.path, &settings.root);
             self.session = Some(session.map_err(|error| not_started(&program, &error))?);
@@ -189,6 +189,10 @@ impl ProjectFiles for Forgetful {
     fn digest(&mut self, _: &str) -> io::Result<Option<Digest>> {
         Ok(None)
     }
+
+    fn look(&mut self, _: &Path) {}
+
+    fn note_variable(&mut self, _: &str, _: Option<&str>) {}
 
     fn is_folder(&mut self, _: &str) -> bool {
         false

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use mlbuild_action::{Cancel, Diagnostic};
-use mlbuild_cache::Holder;
-use mlbuild_engine::{Event, Options, Recorder, RunRecord, Slots, Summary};
+use mlbuild_cache::{Cache, Holder};
+use mlbuild_engine::{Event, Options, Question, Recorder, RunRecord, Slots, Snapshot, Summary};
 
 use crate::cli::{Build, DeviceChoice, Global};
 use crate::console::Console;
 use crate::failure::{CommandFailure, EXIT_INTERRUPTED, EXIT_USAGE, exit_of};
-use crate::load::{Loaded, load, select};
+use crate::load::{Loaded, find_root, load, select};
 use crate::terminal::Terminal;
 use crate::{env, interrupt, json, lock, wiring};
 
@@ -19,12 +19,20 @@ pub(crate) fn run(
     terminal: &Terminal,
 ) -> Result<u8, CommandFailure> {
     let started = Instant::now();
+    let options = options(args)?;
+    let question = Question::new(
+        &args.selection.targets,
+        args.device.is_some(),
+        env!("CARGO_PKG_VERSION"),
+    );
+    if !args.force && repeat(args, global, terminal, &question, started)? {
+        return Ok(exit(&Summary::default()));
+    }
     let mut loaded = load(global.directory.as_deref(), terminal)?;
     if let Some(DeviceChoice::Cpu) = args.device {
         loaded.project.graph = std::mem::take(&mut loaded.project.graph).on_cpu();
     }
     let wanted = select(&loaded, &args.selection.targets)?;
-    let options = options(args)?;
     let Loaded {
         project, sources, ..
     } = &loaded;
@@ -52,21 +60,17 @@ pub(crate) fn run(
     let Some(_lock) = lock::take(&project.cache, &cancel, &mut waiting)? else {
         return Ok(EXIT_INTERRUPTED);
     };
-    let run = RunRecord {
-        arguments: wiring::arguments(),
-        selection: args.selection.targets.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
     let (mut lineage, trouble) = mlbuild_engine::open_lineage(&project.root);
+    let recorded = trouble.is_none();
     if let Some(diagnostic) = trouble {
         emit(&Event::Trouble { diagnostic });
     }
     if global.json {
         json::print(&json::started(&wanted));
     }
-    let mut recorder = Recorder::new(lineage.as_mut(), run, env::now_micros);
+    let mut recorder = Recorder::new(lineage.as_mut(), record(args), env::now_micros);
     let executors = wiring::executors(&loaded);
-    let summary = mlbuild_engine::build(
+    let build = mlbuild_engine::build(
         project,
         &wanted,
         &options,
@@ -75,17 +79,83 @@ pub(crate) fn run(
         &cancel,
         &mut emit,
     );
+    let mlbuild_engine::Build { summary, snapshot } = build;
     let (run, trouble) = recorder.finish(&summary);
+    if let Some(snapshot) = snapshot
+        && recorded
+        && trouble.is_none()
+    {
+        snapshot.keep(&project.cache, &question, run);
+    }
     if let Some(diagnostic) = trouble {
         emit(&Event::Trouble { diagnostic });
     }
     let took = started.elapsed();
     if global.json {
-        json::print(&json::summary(&summary, run.as_deref(), took));
+        json::print(&json::summary(&summary, run, took));
     } else {
         console.summary(&wanted, &summary, took);
     }
     Ok(exit(&summary))
+}
+
+/// Answers as the last null build did, if all that it looked at is as it was; false if the build has to go its whole way.
+fn repeat(
+    args: &Build,
+    global: &Global,
+    terminal: &Terminal,
+    question: &Question,
+    started: Instant,
+) -> Result<bool, CommandFailure> {
+    let root = find_root(global.directory.as_deref())?;
+    let cache = Cache::open(&mlbuild_engine::state_folder(&root).join("cache"))?;
+    let Some(snapshot) = Snapshot::last(&cache, question) else {
+        return Ok(false);
+    };
+    // Who has to wait for another build looks again when it is over; what hinders the lock is said there too.
+    let Ok(Ok(_lock)) = cache.try_lock(&wiring::arguments().join(" ")) else {
+        return Ok(false);
+    };
+    if !snapshot.stands(&root, &env::var) {
+        return Ok(false);
+    }
+    let (mut lineage, trouble) = mlbuild_engine::open_lineage(&root);
+    let mut recorder = Recorder::new(lineage.as_mut(), record(args), env::now_micros);
+    if trouble.is_some() || !recorder.repeat(snapshot.run()) {
+        return Ok(false);
+    }
+    let wanted = snapshot.wanted();
+    if global.json {
+        json::print(&json::started(&wanted));
+    }
+    let mut console = Console::new(terminal, &[]);
+    let summary = snapshot.replay(&mut |event: &Event| {
+        if global.json {
+            json::print(&json::event(event, &[]));
+        } else {
+            console.event(event);
+        }
+    });
+    let (run, trouble) = recorder.finish(&summary);
+    if let Some(diagnostic) = trouble {
+        console.event(&Event::Trouble { diagnostic });
+    }
+    let took = started.elapsed();
+    if global.json {
+        json::print(&json::summary(&summary, run, took));
+    } else {
+        console.summary(&wanted, &summary, took);
+    }
+    Ok(true)
+}
+
+/// What the run tells of itself.
+fn record(args: &Build) -> RunRecord {
+    RunRecord {
+        arguments: wiring::arguments(),
+        selection: args.selection.targets.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
 
 fn starts_process(event: &Event) -> bool {

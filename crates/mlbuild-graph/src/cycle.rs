@@ -27,8 +27,11 @@ pub(crate) fn cycles(references: &[Reference]) -> Vec<Diagnostic> {
         let (consumer, input) = (node(consumer), node(input));
         graph.update_edge(consumer, input, ());
     }
+    // A group of one is a cycle only if it reads itself; almost all groups are of one and do not.
+    let is_cycle = |group: &Vec<_>| group.len() > 1 || graph.contains_edge(group[0], group[0]);
     let mut groups: Vec<BTreeSet<&Label>> = tarjan_scc(&graph)
         .into_iter()
+        .filter(is_cycle)
         .map(|group| group.into_iter().map(|node| graph[node]).collect())
         .collect();
     groups.sort();

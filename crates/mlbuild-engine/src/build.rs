@@ -209,6 +209,7 @@ impl<'a> Building<'a, '_, '_> {
             if !self.queue.is_running() {
                 break;
             }
+            self.recorder.write_waiting();
             match receiver.recv_timeout(TICK) {
                 Ok(message) => self.handle(message),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -37,8 +37,13 @@ pub struct Recorder<'a> {
     state: State<'a>,
     start: RunStart,
     now: fn() -> Micros,
+    /// Since when something waits to be written that a crash should not lose.
+    waits_since: Option<Micros>,
     trouble: Option<LineageError>,
 }
+
+/// How long a finished target may wait to be written: so that many short ones make one transaction.
+const WAIT: Micros = 200_000;
 
 enum State<'a> {
     /// Nothing has been recorded.
@@ -81,6 +86,7 @@ impl<'a> Recorder<'a> {
             state: lineage.map_or(State::Off, State::Idle),
             start,
             now,
+            waits_since: None,
             trouble: None,
         }
     }
@@ -119,9 +125,29 @@ impl<'a> Recorder<'a> {
         self.write(|run| run.epoch(&record));
     }
 
-    /// Records a target that came to its end.
+    /// Records a target that came to its end; it waits to be written, with others that end soon after.
     pub(crate) fn target(&mut self, record: TargetRecord) {
-        self.write(|run| run.target(record));
+        self.write(|run| {
+            run.target(record);
+            Ok(())
+        });
+        if self.waits_since.is_none() && self.presses() {
+            self.waits_since = Some(self.now());
+        }
+    }
+
+    /// Writes what has waited long enough.
+    pub(crate) fn write_waiting(&mut self) {
+        if let Some(since) = self.waits_since
+            && self.now() - since >= WAIT
+        {
+            self.waits_since = None;
+            self.write(Run::write_waiting);
+        }
+    }
+
+    fn presses(&self) -> bool {
+        matches!(&self.state, State::Running(run) if run.presses())
     }
 
     /// Records the run as one that found everything as `run` had; false if nothing was recorded since there is no such run.

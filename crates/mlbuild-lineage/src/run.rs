@@ -11,8 +11,8 @@ use crate::{Lineage, LineageError};
 
 /// A run being recorded. Dropped without [`Run::end`], it counts as interrupted.
 ///
-/// Records of targets that are up to date wait in memory for the next that is not, or for the end: a null build is one
-/// transaction.
+/// Records of targets wait in memory until they are asked for by [`Run::write_waiting`], an epoch comes, or the end: so many
+/// short actions are few transactions, and a null build is one.
 #[derive(Debug)]
 #[must_use = "a run is written by `end`"]
 pub struct Run<'a> {
@@ -21,6 +21,7 @@ pub struct Run<'a> {
     /// Known once the run has been written.
     id: Option<i64>,
     waiting: Vec<TargetRecord>,
+    presses: bool,
     ended: bool,
 }
 
@@ -32,6 +33,7 @@ impl Lineage {
             start,
             id: None,
             waiting: Vec::new(),
+            presses: false,
             ended: false,
         }
     }
@@ -72,18 +74,24 @@ impl Run<'_> {
         self.id.map(RunId)
     }
 
-    /// Records a target: at once unless it is up to date.
+    /// Records a target; it waits to be written.
+    pub fn target(&mut self, target: TargetRecord) {
+        let can_wait = matches!(target.outcome, Outcome::UpToDate | Outcome::Skipped);
+        self.presses |= !can_wait;
+        self.waiting.push(target);
+    }
+
+    /// Whether something waits that a crash should not lose: a target that ran, was restored or failed.
+    pub fn presses(&self) -> bool {
+        self.presses
+    }
+
+    /// Writes what waits, in one transaction.
     ///
     /// # Errors
     /// Those of writing. What could not be written is forgotten, so that a build can warn once and go on.
-    pub fn target(&mut self, target: TargetRecord) -> Result<(), LineageError> {
-        let can_wait = matches!(target.outcome, Outcome::UpToDate | Outcome::Skipped);
-        self.waiting.push(target);
-        if can_wait {
-            Ok(())
-        } else {
-            self.write(|_, _| Ok(()))
-        }
+    pub fn write_waiting(&mut self) -> Result<(), LineageError> {
+        self.write(|_, _| Ok(()))
     }
 
     /// Records an epoch, at once.
@@ -127,6 +135,7 @@ impl Run<'_> {
         more: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<()>,
     ) -> Result<(), LineageError> {
         let waiting = std::mem::take(&mut self.waiting);
+        self.presses = false;
         let (start, known) = (&self.start, self.id);
         let written = write(&mut self.lineage.connection, |transaction| {
             let run = match known {

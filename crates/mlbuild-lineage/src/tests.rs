@@ -95,16 +95,14 @@ fn up_to_date(label: &str) -> TargetRecord {
 /// raw -> data:a -> features:train -> model:recs; data:a -> report:recs.
 fn record_a_build(lineage: &mut Lineage, at: Micros) -> RunId {
     let mut run = lineage.begin_run(start(at));
-    run.target(target("data:a", Outcome::Built, &["raw"], "a", 10))
-        .unwrap();
+    run.target(target("data:a", Outcome::Built, &["raw"], "a", 10));
     run.target(target(
         "features:train",
         Outcome::Built,
         &["a"],
         "train",
         20,
-    ))
-    .unwrap();
+    ));
     for epoch in 1..=2 {
         run.epoch(&EpochRecord {
             label: "model:recs".to_owned(),
@@ -120,16 +118,14 @@ fn record_a_build(lineage: &mut Lineage, at: Micros) -> RunId {
         &["train"],
         "model",
         30,
-    ))
-    .unwrap();
+    ));
     run.target(target(
         "report:recs",
         Outcome::Built,
         &["a", "model"],
         "report",
         40,
-    ))
-    .unwrap();
+    ));
     run.end(RunStatus::Done, at + 5_000_000).unwrap()
 }
 
@@ -190,7 +186,7 @@ fn every_query_of_the_specification_runs_and_finds_something() {
     let mut changed = target("features:train", Outcome::Built, &["a"], "train 2", 20);
     let output = changed.actions[0].output.as_mut().unwrap();
     output.columns[0].digest = Digest::of(b"other");
-    run.target(changed).unwrap();
+    run.target(changed);
     run.end(RunStatus::Done, 20).unwrap();
 
     let blocks: Vec<_> = SPEC
@@ -249,7 +245,7 @@ fn a_null_build_is_one_transaction() {
     let before = changes();
     let mut run = lineage.begin_run(start(0));
     for label in ["data:a", "data:b", "model:recs"] {
-        run.target(up_to_date(label)).unwrap();
+        run.target(up_to_date(label));
     }
     assert_eq!(changes(), before);
     run.end(RunStatus::Done, 1).unwrap();
@@ -313,15 +309,16 @@ fn a_run_that_ended_without_a_word_is_interrupted() {
     };
     let mut lineage = Lineage::open(&path).unwrap();
     let mut run = lineage.begin_run(start(0));
-    run.target(target("data:a", Outcome::Built, &[], "a", 1))
-        .unwrap();
+    run.target(target("data:a", Outcome::Built, &[], "a", 1));
     drop(run);
     assert_eq!(status(&lineage), [RunStatus::Interrupted]);
 
     // A killed process drops nothing.
     let mut run = lineage.begin_run(start(1));
-    run.target(target("data:a", Outcome::Built, &[], "a", 1))
-        .unwrap();
+    run.target(target("data:a", Outcome::Built, &[], "a", 1));
+    assert!(run.presses());
+    run.write_waiting().unwrap();
+    assert!(!run.presses());
     std::mem::forget(run);
     assert_eq!(
         status(&lineage),
@@ -380,10 +377,8 @@ fn a_target_that_copies_another_does_not_hide_its_inputs() {
     let (_dir, path) = database();
     let mut lineage = Lineage::open(&path).unwrap();
     let mut run = lineage.begin_run(start(0));
-    run.target(target("data:a", Outcome::Built, &["raw"], "same", 1))
-        .unwrap();
-    run.target(target("data:b", Outcome::Built, &["same"], "same", 1))
-        .unwrap();
+    run.target(target("data:a", Outcome::Built, &["raw"], "same", 1));
+    run.target(target("data:b", Outcome::Built, &["same"], "same", 1));
     run.end(RunStatus::Done, 1).unwrap();
     let same = lineage.last_artifact("data:b").unwrap().unwrap();
     let steps = lineage.walk(&same, Direction::Upstream).unwrap();
@@ -397,10 +392,8 @@ fn durations_are_medians_of_the_last_builds() {
     let mut lineage = Lineage::open(&path).unwrap();
     for micros in [9000, 9000, 1, 50, 2, 40, 30] {
         let mut run = lineage.begin_run(start(0));
-        run.target(target("data:a", Outcome::Built, &[], "a", micros))
-            .unwrap();
-        run.target(target("data:b", Outcome::Restored, &[], "b", micros))
-            .unwrap();
+        run.target(target("data:a", Outcome::Built, &[], "a", micros));
+        run.target(target("data:b", Outcome::Restored, &[], "b", micros));
         run.end(RunStatus::Done, 0).unwrap();
     }
     let durations = lineage.durations(&["data:a", "data:b", "data:c"]).unwrap();
@@ -571,7 +564,7 @@ fn a_repeated_run_has_the_targets_of_the_run_it_repeats() {
     let mut run = lineage.begin_run(start(30));
     let mut up_to_date = target("data:a", Outcome::UpToDate, &[], "a", 30);
     up_to_date.actions.clear();
-    run.target(up_to_date).unwrap();
+    run.target(up_to_date);
     let null = run.end(RunStatus::Done, 31).unwrap();
 
     let repeated = lineage.repeat_run(&start(40), null, 41).unwrap().unwrap();
@@ -620,8 +613,7 @@ fn a_check_finds_damage_broken_references_and_foreign_files() {
     assert_eq!(Lineage::check(&path), [""; 0], "there is none");
     let mut lineage = Lineage::open(&path).unwrap();
     let mut run = lineage.begin_run(start(1));
-    run.target(target("data:a", Outcome::Built, &[], "a", 1))
-        .unwrap();
+    run.target(target("data:a", Outcome::Built, &[], "a", 1));
     run.end(RunStatus::Done, 2).unwrap();
     drop(lineage);
     assert_eq!(Lineage::check(&path), [""; 0]);
@@ -656,7 +648,7 @@ fn recent_states_are_counted_by_what_they_hold_and_not_by_runs() {
         let mut record = target(state, outcome, &[], state, 1);
         record.label = "data:a".to_owned();
         let mut run = lineage.begin_run(start(i as Micros));
-        run.target(record).unwrap();
+        run.target(record);
         run.end(RunStatus::Done, 2).unwrap();
     }
     let key = |label: &str| {

@@ -173,7 +173,16 @@ impl Job<'_> {
     fn inputs(&self, folder: &Path) -> Result<BTreeMap<String, InputFolder>, JobFailure> {
         let mut inputs = BTreeMap::new();
         for (name, material) in &self.resolved.inputs {
-            let path = folder.join(name);
+            // `data:orders` is at `data/orders`: not every program likes a colon in a path.
+            let path = name
+                .split(':')
+                .fold(folder.to_owned(), |path, part| path.join(part));
+            if let Some(parent) = path.parent()
+                && parent != folder
+                && !parent.is_dir()
+            {
+                fs::create_dir(parent).map_err(|e| io_failure("make the folder", parent, &e))?;
+            }
             let input = match material {
                 _ if let Layout::Folder(path) = self.layout => InputFolder {
                     path: path.to_owned(),

@@ -20,8 +20,8 @@ use crate::placeholder::{self, Unknown};
 use crate::process::{Ending, Limits};
 use crate::python::{Interpreter, Shared, Zygotes};
 use crate::sandbox::{Network, SandboxMode};
-use crate::stage::Stage;
-use crate::tools;
+use crate::stage::{self, Stage};
+use crate::tools::{self, Sandboxes};
 use crate::variables::{self, Variables};
 use crate::version::version;
 
@@ -62,6 +62,7 @@ pub struct ProcessExecutor {
     settings: ProcessSettings,
     interpreter: Mutex<Interpreter>,
     zygotes: Zygotes,
+    sandboxes: Sandboxes,
     started: AtomicU64,
 }
 
@@ -173,6 +174,7 @@ impl Executor for ProcessExecutor {
                     imported: &imported,
                     settings: &self.settings,
                     zygotes: &self.zygotes,
+                    sandboxes: &self.sandboxes,
                     started: &self.started,
                 };
                 crate::python::run(request, python, &shared)
@@ -192,7 +194,8 @@ impl ProcessExecutor {
 
     fn execute_command(&self, request: &Request<'_>, command: &Command) -> Result<Output, Failure> {
         check_out(command)?;
-        let stage = Stage::new(request, command)
+        let in_place = tools::refuse_writes(&self.settings);
+        let stage = Stage::new(request, command, in_place)
             .map_err(|error| io_failure("cannot lay out the command's folders", &error))?;
         let words = words(command, &stage)?;
         let program = self.find(&words[0], &stage.work)?;
@@ -215,7 +218,16 @@ impl ProcessExecutor {
             Network::Refused
         };
         let own = [request.output, request.scratch];
-        let sandbox = tools::sandbox(&self.settings, &own, &self.more(command, program), network);
+        // Not the project's files, to which there are only links: they are copied.
+        let given = request
+            .inputs
+            .iter()
+            .filter(|(name, _)| *name != stage::SRC);
+        let given: Vec<&Path> = given.map(|(_, input)| &*input.path).collect();
+        let more = self.more(command, program);
+        let sandbox = self
+            .sandboxes
+            .make(&self.settings, &own, &given, &more, network);
         let emit = |line| (request.progress)(Progress::Log { line });
         let Variables { values, secrets } = Variables::new(&command.env, &self.settings)?;
         let mut log = Log::new(&emit, secrets);

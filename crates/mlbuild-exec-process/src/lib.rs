@@ -1,6 +1,6 @@
 //! Runs declared commands, and functions of the project, as isolated processes.
 //!
-//! A process gets private copies of what it declared and nothing else: a cleared environment, a home and a folder for
+//! A process gets what it declared and nothing else: a cleared environment, a home and a folder for
 //! temporary files of its own, no terminal. So an input that was not declared is missing at once, rather than stale
 //! some day. On Linux, Landlock refuses reads of all but these and the machine's tools, writes outside the output and
 //! the scratch folder, and TCP unless the output's digest is pinned; where it is missing the process runs all the same,
@@ -12,8 +12,8 @@
 //!
 //! Invariants: no process outlives [`Executor::execute`](mlbuild_action::Executor::execute) unless it left its
 //! session *and* closed its output; what is left in the output folder after a success is exactly the declared artifact,
-//! regular files only; inputs are never written through: a command only ever sees copies, and a function does where the kernel
-//! does not refuse it every write.
+//! regular files only; inputs are never written through: where the kernel does not refuse a process every write to them, it
+//! only ever sees copies.
 //!
 //! Not here: which tools a command calls is not part of its identity yet.
 
@@ -25,6 +25,8 @@ mod placeholder;
 mod process;
 mod python;
 mod sandbox;
+#[cfg_attr(not(target_os = "linux"), path = "spawn_by_fork.rs")]
+mod spawn;
 mod stage;
 mod tools;
 mod undeclared;

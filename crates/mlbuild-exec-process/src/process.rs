@@ -6,15 +6,15 @@
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use mlbuild_action::Cancel;
 
 use crate::log::Log;
 use crate::sandbox::Sandbox;
+use crate::spawn::spawn;
 
 /// How often the process and the cancel flag are looked at while nothing is printed.
 const POLL: Duration = Duration::from_millis(20);
@@ -41,26 +41,21 @@ pub(crate) struct Limits<'a> {
     pub(crate) cancel: &'a Cancel,
 }
 
-/// Runs a process to its end. `home` must be its `HOME` and no other process's: strays are known by it.
+/// Runs a process to its end, with the variables that `command` sets and no others. `home` must be its `HOME` and no other
+/// process's: strays are known by it.
 ///
 /// # Errors
 /// If it cannot be started: `NotFound` if there is no such program.
 pub(crate) fn run(
-    mut command: Command,
+    command: Command,
     sandbox: Sandbox,
     home: &Path,
     limits: &Limits<'_>,
     log: &mut Log<'_>,
 ) -> io::Result<Ending> {
     let (reader, writer) = output_pipe()?;
-    command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    isolate(&mut command, sandbox);
-    let child = command.spawn()?;
-    // It holds our copies of the pipe's writing end.
-    drop(command);
+    let child = spawn(&command, &writer, &sandbox)?;
+    drop(writer);
     attend(child, reader, home, limits, log)
 }
 
@@ -86,20 +81,6 @@ pub(crate) trait Running {
     fn wait(&mut self) -> io::Result<ExitStatus>;
 }
 
-impl Running for Child {
-    fn id(&self) -> u32 {
-        self.id()
-    }
-
-    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.try_wait()
-    }
-
-    fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.wait()
-    }
-}
-
 /// Sees a process to its end; its output comes from `reader`. As for [`run`] otherwise.
 pub(crate) fn attend(
     child: impl Running,
@@ -121,23 +102,6 @@ pub(crate) fn attend(
         }
     }
     Ok(ending)
-}
-
-/// A session of its own, an end with ours, and the sandbox.
-fn isolate(command: &mut Command, sandbox: Sandbox) {
-    let enter = move || {
-        // SAFETY: `setsid`, `prctl` and `getppid` are async-signal-safe and take integers only.
-        unsafe {
-            if libc::setsid() == -1 {
-                return Err(io::Error::last_os_error());
-            }
-            #[cfg(target_os = "linux")]
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        }
-        sandbox.enter()
-    };
-    // SAFETY: between fork and exec the closure makes system calls only; it neither allocates nor takes a lock.
-    unsafe { command.pre_exec(enter) };
 }
 
 fn watch(

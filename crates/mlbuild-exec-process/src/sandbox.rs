@@ -33,14 +33,16 @@ pub enum SandboxStatus {
 #[cfg(target_os = "linux")]
 pub use linux::sandbox_status;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Sandbox, refuses_all_writes};
+pub(crate) use linux::{Machine, Sandbox, refuses_all_writes};
 
 /// What a process may do.
 pub(crate) struct Rules<'a> {
+    /// What every process may.
+    pub(crate) machine: &'a Machine,
     /// Folders in which it may do everything.
     pub(crate) own: &'a [&'a Path],
-    /// What else it may read; `None` is everything.
-    pub(crate) readable: Option<&'a [PathBuf]>,
+    /// What else it may read.
+    pub(crate) more: &'a [PathBuf],
     pub(crate) network: Network,
 }
 
@@ -56,11 +58,11 @@ mod linux {
     use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
     use landlock::{
-        ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
-        RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+        ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+        Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
     };
 
-    use super::{Network, PathBuf, Rules, SandboxStatus, io};
+    use super::{Network, Path, PathBuf, Rules, SandboxStatus, io};
 
     /// Rights up to this version of Landlock's interface are used. Device ioctls (version 5) stay free: GPUs need them.
     const FILES: ABI = ABI::V3;
@@ -110,6 +112,51 @@ mod linux {
         created.is_ok()
     }
 
+    /// What every process may do on this machine: opened once, since looking it up costs more than all else of a sandbox.
+    pub(crate) struct Machine {
+        writable: Vec<Place>,
+        /// `None` is everything.
+        readable: Option<Vec<Place>>,
+    }
+
+    /// A file or folder of the machine.
+    struct Place {
+        path: PathFd,
+        is_folder: bool,
+    }
+
+    impl Place {
+        /// `None` where there is nothing.
+        fn new(path: &Path) -> Option<Self> {
+            Some(Self {
+                path: PathFd::new(path).ok()?,
+                is_folder: path.is_dir(),
+            })
+        }
+
+        fn rule(&self, access: BitFlags<AccessFs>) -> Result<PathBeneath<&PathFd>, RulesetError> {
+            let access = match self.is_folder {
+                true => access,
+                false => access & AccessFs::from_file(FILES),
+            };
+            Ok(PathBeneath::new(&self.path, access))
+        }
+    }
+
+    impl Machine {
+        /// One on which processes may read all of this; `None` is everything.
+        pub(crate) fn new(readable: Option<&[PathBuf]>) -> Self {
+            let nvidia = nvidia_devices();
+            let devices = WRITABLE.iter().map(Path::new);
+            let devices = devices.chain(nvidia.iter().map(PathBuf::as_path));
+            let open = |paths: &[PathBuf]| paths.iter().filter_map(|p| Place::new(p)).collect();
+            Self {
+                writable: devices.filter_map(Place::new).collect(),
+                readable: readable.map(open),
+            }
+        }
+    }
+
     /// A set of rules, ready to be applied to a process.
     pub(crate) struct Sandbox(Option<OwnedFd>);
 
@@ -151,12 +198,13 @@ mod linux {
 
     fn ruleset(rules: &Rules<'_>) -> Result<Option<OwnedFd>, RulesetError> {
         let Rules {
+            machine,
             own,
-            readable,
+            more,
             network,
         } = rules;
         let read = AccessFs::from_read(FILES);
-        let all = match readable {
+        let all = match machine.readable {
             Some(_) => read | AccessFs::from_write(FILES),
             None => AccessFs::from_write(FILES),
         };
@@ -166,12 +214,15 @@ mod linux {
         if *network == Network::Refused {
             ruleset = ruleset.handle_access(AccessNet::from_all(NETWORK))?;
         }
-        let created = ruleset
+        let mut created = ruleset
             .create()?
             .add_rules(path_beneath_rules(*own, all))?
-            .add_rules(path_beneath_rules(WRITABLE, all))?
-            .add_rules(path_beneath_rules(nvidia_devices(), all))?
-            .add_rules(path_beneath_rules(readable.unwrap_or_default(), read))?;
+            .add_rules(machine.writable.iter().map(|place| place.rule(all)))?;
+        if let Some(readable) = &machine.readable {
+            created = created
+                .add_rules(readable.iter().map(|place| place.rule(read)))?
+                .add_rules(path_beneath_rules(*more, read))?;
+        }
         Ok(created.into())
     }
 
@@ -187,7 +238,7 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::sandbox_status;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::{Sandbox, refuses_all_writes};
+pub(crate) use elsewhere::{Machine, Sandbox, refuses_all_writes};
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
@@ -200,6 +251,14 @@ mod elsewhere {
 
     pub(crate) fn refuses_all_writes() -> bool {
         false
+    }
+
+    pub(crate) struct Machine;
+
+    impl Machine {
+        pub(crate) fn new(_: Option<&[super::PathBuf]>) -> Self {
+            Self
+        }
     }
 
     pub(crate) struct Sandbox;

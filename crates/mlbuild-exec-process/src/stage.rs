@@ -1,4 +1,4 @@
-//! The folders a command works in: private copies of its inputs, a home, a place for temporary files.
+//! The folders a command works in: its inputs, a home, a place for temporary files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use mlbuild_action::{Command, Request};
 use crate::placeholder::Values;
 
 /// The input that holds the project files a command declared.
-const SRC: &str = "src";
+pub(crate) const SRC: &str = "src";
 
 /// What was laid out for a command.
 pub(crate) struct Stage {
@@ -28,11 +28,15 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Lays everything out under `request.scratch`.
-    pub(crate) fn new(request: &Request<'_>, command: &Command) -> io::Result<Self> {
-        let [work, home, tmp, inputs] =
-            ["work", "home", "tmp", "inputs"].map(|name| request.scratch.join(name));
-        for folder in [&work, &home, &tmp, &inputs] {
+    /// Lays everything out under `request.scratch`; inputs stay where they are if they are safe `in_place`, else they are
+    /// copied, so that nothing can be written through.
+    pub(crate) fn new(
+        request: &Request<'_>,
+        command: &Command,
+        in_place: bool,
+    ) -> io::Result<Self> {
+        let [work, home, tmp] = ["work", "home", "tmp"].map(|name| request.scratch.join(name));
+        for folder in [&work, &home, &tmp] {
             fs::create_dir(folder)?;
         }
         let mut values = Values::new();
@@ -50,11 +54,16 @@ impl Stage {
                 values.insert(SRC.to_owned(), text(&work)?);
                 continue;
             }
-            // `data:orders` becomes `data/orders`: not every program likes a colon in a path.
-            let folder = name
-                .split(':')
-                .fold(inputs.clone(), |folder, part| folder.join(part));
-            copy(&input.path, &folder)?;
+            let folder = if in_place {
+                input.path.clone()
+            } else {
+                let inputs = request.scratch.join("inputs");
+                let folder = name
+                    .split(':')
+                    .fold(inputs, |folder, part| folder.join(part));
+                copy(&input.path, &folder)?;
+                folder
+            };
             let path = if input.table.is_some() {
                 folder.join("table.parquet")
             } else {

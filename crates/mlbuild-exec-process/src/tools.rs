@@ -6,9 +6,10 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::ProcessSettings;
-use crate::sandbox::{self, Network, Rules, Sandbox, SandboxMode};
+use crate::sandbox::{self, Machine, Network, Rules, Sandbox, SandboxMode};
 
 /// Where systems keep programs, libraries, their settings and devices.
 const SYSTEM: [&str; 17] = [
@@ -32,23 +33,38 @@ const SYSTEM: [&str; 17] = [
     "/var/lib/ca-certificates",
 ];
 
-/// The sandbox of a process that may do everything in `own` and needs `more` of the machine than every process does.
-pub(crate) fn sandbox(
-    settings: &ProcessSettings,
-    own: &[&Path],
-    more: &[PathBuf],
-    network: Network,
-) -> Sandbox {
-    let readable = match settings.sandbox {
-        SandboxMode::Off => return Sandbox::none(),
-        SandboxMode::Warn => None,
-        SandboxMode::Strict => Some(readable(settings, more)),
-    };
-    Sandbox::new(&Rules {
-        own,
-        readable: readable.as_deref(),
-        network,
-    })
+/// The sandboxes of an executor's processes: what is common to all is looked up when the first is made.
+#[derive(Default)]
+pub(crate) struct Sandboxes(OnceLock<Machine>);
+
+impl Sandboxes {
+    /// The sandbox of a process that may do everything in `own`, read its inputs `given`, and needs `more` of the machine
+    /// than every process does.
+    pub(crate) fn make(
+        &self,
+        settings: &ProcessSettings,
+        own: &[&Path],
+        given: &[&Path],
+        more: &[PathBuf],
+        network: Network,
+    ) -> Sandbox {
+        let machine = || match settings.sandbox {
+            SandboxMode::Strict => Machine::new(Some(&readable(settings))),
+            SandboxMode::Warn | SandboxMode::Off => Machine::new(None),
+        };
+        let mut readable = match settings.sandbox {
+            SandboxMode::Off => return Sandbox::none(),
+            SandboxMode::Warn => Vec::new(),
+            SandboxMode::Strict => without_project(more, settings),
+        };
+        readable.extend(given.iter().map(|path| (*path).to_owned()));
+        Sandbox::new(&Rules {
+            machine: self.0.get_or_init(machine),
+            own,
+            more: &readable,
+            network,
+        })
+    }
 }
 
 /// Whether processes cannot write what they may only read, by whatever call.
@@ -56,20 +72,20 @@ pub(crate) fn refuse_writes(settings: &ProcessSettings) -> bool {
     settings.sandbox != SandboxMode::Off && sandbox::refuses_all_writes()
 }
 
-fn readable(settings: &ProcessSettings, more: &[PathBuf]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut add = |path: &Path| {
-        if let Ok(path) = path.canonicalize() {
-            except(path, &settings.root, &mut found);
-        }
-    };
-    SYSTEM.iter().for_each(|path| add(Path::new(path)));
-    more.iter().for_each(|path| add(path));
+fn readable(settings: &ProcessSettings) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     for folder in std::env::split_paths(&settings.path) {
-        add(&folder);
-        if let Some(installed) = installed_with(&folder, settings) {
-            add(installed);
-        }
+        paths.extend(installed_with(&folder, settings).map(Path::to_owned));
+        paths.push(folder);
+    }
+    without_project(&paths, settings)
+}
+
+/// These places, links followed, but nothing of the project itself.
+fn without_project(paths: &[PathBuf], settings: &ProcessSettings) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in paths.iter().filter_map(|path| path.canonicalize().ok()) {
+        except(path, &settings.root, &mut found);
     }
     found
 }

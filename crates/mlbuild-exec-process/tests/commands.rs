@@ -224,9 +224,11 @@ fn inputs_are_folders_and_tables_are_files() {
 
 #[test]
 fn writing_to_an_input_leaves_the_original_alone() {
-    let mut case = shell("echo x >> {input:data:raw}/a.csv; echo x >> a.txt; cp a.txt {out}")
-        .input("data:raw", "a.csv", "raw")
-        .input("data:stored", "object", "a");
+    // The input of another target is read-only; what the kernel does not protect is a copy.
+    let mut case =
+        shell("(echo x >> {input:data:raw}/a.csv) || true; echo x >> a.txt; cp a.txt {out}")
+            .input("data:raw", "a.csv", "raw")
+            .input("data:stored", "object", "a");
     // As the engine materializes: a link to the cache's object.
     let src = case.path("inputs/src");
     fs::create_dir(&src).unwrap();

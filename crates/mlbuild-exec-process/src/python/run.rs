@@ -21,8 +21,9 @@ use crate::log::Log;
 use crate::output;
 use crate::process::{self, Ending, Limits};
 use crate::sandbox::{Network, Sandbox};
+use crate::stage;
+use crate::tools::{self, Sandboxes};
 use crate::variables::Variables;
-use crate::{stage, tools};
 
 const SCRIPT: &str = concat!(
     include_str!("run.py"),
@@ -48,6 +49,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) imported: &'a BTreeSet<String>,
     pub(crate) settings: &'a ProcessSettings,
     pub(crate) zygotes: &'a Zygotes,
+    pub(crate) sandboxes: &'a Sandboxes,
     /// How many processes were started.
     pub(crate) started: &'a AtomicU64,
 }
@@ -66,9 +68,11 @@ pub(crate) fn run(
     let in_place = tools::refuse_writes(settings);
     let stage = Stage::new(request, python, in_place)?;
     let own = [request.output, request.scratch];
-    let inputs = request.inputs.values().map(|input| input.path.clone());
-    let more: Vec<PathBuf> = interpreter::folders(environment).chain(inputs).collect();
-    let sandbox = tools::sandbox(settings, &own, &more, Network::Refused);
+    let given: Vec<&Path> = request.inputs.values().map(|input| &*input.path).collect();
+    let more: Vec<PathBuf> = interpreter::folders(environment).collect();
+    let sandbox = shared
+        .sandboxes
+        .make(settings, &own, &given, &more, Network::Refused);
     let emit = |line| (request.progress)(Progress::Log { line });
     let Variables { values, secrets } = Variables::new(&python.env, settings)?;
     let mut log = Log::new(&emit, secrets);

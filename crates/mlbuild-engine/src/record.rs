@@ -49,8 +49,6 @@ enum State<'a> {
     /// Nothing has been recorded.
     Idle(&'a mut Lineage),
     Running(Run<'a>),
-    /// It is written: as another run.
-    Repeated(RunId),
     /// There is no database, or it has failed.
     Off,
 }
@@ -150,23 +148,6 @@ impl<'a> Recorder<'a> {
         matches!(&self.state, State::Running(run) if run.presses())
     }
 
-    /// Records the run as one that found everything as `run` had; false if nothing was recorded since there is no such run.
-    /// Without a database there is nothing to record.
-    pub fn repeat(&mut self, run: Option<RunId>) -> bool {
-        let State::Idle(lineage) = &mut self.state else {
-            return run.is_none();
-        };
-        let Some(run) = run else {
-            return false;
-        };
-        match lineage.repeat_run(&self.start, run, (self.now)()) {
-            Ok(Some(run)) => self.state = State::Repeated(run),
-            Ok(None) => return false,
-            Err(error) => self.fail(error),
-        }
-        true
-    }
-
     /// Ends the run. Returns its number, and what went wrong with recording, if anything did.
     pub fn finish(mut self, summary: &Summary) -> (Option<RunId>, Option<Diagnostic>) {
         let status = if summary.cancelled {
@@ -179,13 +160,11 @@ impl<'a> Recorder<'a> {
         self.write(|_| Ok(()));
         let now = self.now();
         let mut id = None;
-        match std::mem::replace(&mut self.state, State::Off) {
-            State::Running(run) => match run.end(status, now) {
+        if let State::Running(run) = std::mem::replace(&mut self.state, State::Off) {
+            match run.end(status, now) {
                 Ok(run) => id = Some(run),
                 Err(error) => self.fail(error),
-            },
-            State::Repeated(run) => id = Some(run),
-            State::Idle(_) | State::Off => {}
+            }
         }
         (id, self.trouble.as_ref().map(not_recorded))
     }

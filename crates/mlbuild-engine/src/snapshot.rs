@@ -10,6 +10,7 @@
 //!   within the clock tick of the look.
 //! - The folders of results and objects are among the looks, taken before the first lookup: while no name comes or goes there,
 //!   what was found is there. Objects themselves are not looked at.
+//! - A build that goes by a snapshot adds nothing to lineage: it has the run of the build that left it.
 //! - A snapshot is a memo: damaged or lost, it is not there.
 
 mod wire;
@@ -154,7 +155,7 @@ impl Snapshot {
         self.wanted.iter().map(target).collect()
     }
 
-    /// The run in lineage that recorded these targets.
+    /// The run in lineage that recorded these targets: that of the build that left the snapshot.
     pub fn run(&self) -> Option<RunId> {
         self.run
     }

@@ -121,8 +121,7 @@ impl Lineage {
                  from run order by id desc limit ?",
             )?;
             let mut outcomes = self.connection.prepare_cached(
-                "select outcome, count(*) from target \
-                 where run = (select coalesce(same_as, id) from run where id = ?) group by outcome",
+                "select outcome, count(*) from target where run = ? group by outcome",
             )?;
             let mut summaries = Vec::new();
             let mut rows = runs.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
@@ -163,7 +162,7 @@ impl Lineage {
                 "select t.label, t.outcome, t.artifact, \
                    (select a.key from action a join target o on o.id = a.target where a.output = t.artifact \
                     order by o.label = t.label desc, a.id desc limit 1) \
-                 from target t where t.run = (select coalesce(same_as, id) from run where id = ?) order by t.label",
+                 from target t where t.run = ? order by t.label",
             )?;
             let target = |row: &rusqlite::Row<'_>| {
                 Ok(RunTarget {

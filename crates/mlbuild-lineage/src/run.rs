@@ -39,35 +39,6 @@ impl Lineage {
     }
 }
 
-impl Lineage {
-    /// Records a run that ended `at` and found all targets up to date, exactly as `same_as` had; `None` if the database
-    /// has no such run.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn repeat_run(
-        &mut self,
-        start: &RunStart,
-        same_as: RunId,
-        at: Micros,
-    ) -> Result<Option<RunId>, LineageError> {
-        let written = write(&mut self.connection, |transaction| {
-            let known = "select 1 from run where id = ? and status = 'done' and same_as is null \
-                 and not exists (select 1 from target where run = run.id and outcome <> 'up_to_date')";
-            if !transaction.prepare_cached(known)?.exists([same_as.0])? {
-                return Ok(None);
-            }
-            let run = insert_run(transaction, start)?;
-            transaction.execute(
-                "update run set status = 'done', ended = ?, same_as = ? where id = ?",
-                params![at, same_as.0, run],
-            )?;
-            Ok(Some(RunId(run)))
-        });
-        written.within(&self.path)
-    }
-}
-
 impl Run<'_> {
     /// The run's number, once something of it has been written.
     pub fn id(&self) -> Option<RunId> {

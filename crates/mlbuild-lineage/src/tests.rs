@@ -552,33 +552,6 @@ fn a_database_of_the_first_schema_gains_column_edges() {
 }
 
 #[test]
-fn a_repeated_run_has_the_targets_of_the_run_it_repeats() {
-    let (_dir, path) = database();
-    let mut lineage = Lineage::open(&path).unwrap();
-    let built = record_a_build(&mut lineage, 5);
-    assert_eq!(
-        lineage.repeat_run(&start(20), built, 21).unwrap(),
-        None,
-        "it was no null build"
-    );
-    let mut run = lineage.begin_run(start(30));
-    let mut up_to_date = target("data:a", Outcome::UpToDate, &[], "a", 30);
-    up_to_date.actions.clear();
-    run.target(up_to_date);
-    let null = run.end(RunStatus::Done, 31).unwrap();
-
-    let repeated = lineage.repeat_run(&start(40), null, 41).unwrap().unwrap();
-    let targets = |run| lineage.run_targets(run).unwrap().unwrap();
-    assert_eq!(targets(repeated), targets(null));
-    assert_eq!(lineage.last_runs(1).unwrap()[0].outcomes["up_to_date"], 1);
-    let mut lineage = Lineage::open(&path).unwrap();
-    for unknown in [repeated, RunId::new(99)] {
-        let answer = lineage.repeat_run(&start(50), unknown, 51).unwrap();
-        assert_eq!(answer, None, "a repeat, or no run at all");
-    }
-}
-
-#[test]
 fn a_failed_migration_changes_nothing() {
     let (_dir, path) = database();
     let mut lineage = Lineage::open(&path).unwrap();
@@ -601,8 +574,7 @@ fn the_schemas_do_not_move() {
         digests.collect::<Vec<_>>(),
         [
             "95ab6d3b4da13eba9d80764cb148fa7c37a835814ac93df3af91357e334148ca",
-            "d668c1b2c251d3718b8cd3a44d576df8e7761e711133cd1a7a366a140ef20e2b",
-            "3f97abd9e0454c2465c63cdd6786e9a1dfc9d37681d815dee4c104a13f1c563f"
+            "d668c1b2c251d3718b8cd3a44d576df8e7761e711133cd1a7a366a140ef20e2b"
         ]
     );
 }

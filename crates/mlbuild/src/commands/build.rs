@@ -25,7 +25,7 @@ pub(crate) fn run(
         args.device.is_some(),
         env!("CARGO_PKG_VERSION"),
     );
-    if !args.force && repeat(args, global, terminal, &question, started)? {
+    if !args.force && repeat(global, terminal, &question, started)? {
         return Ok(exit(&Summary::default()));
     }
     let mut loaded = load(global.directory.as_deref(), terminal)?;
@@ -68,7 +68,12 @@ pub(crate) fn run(
     if global.json {
         json::print(&json::started(&wanted));
     }
-    let mut recorder = Recorder::new(lineage.as_mut(), record(args), env::now_micros);
+    let record = RunRecord {
+        arguments: wiring::arguments(),
+        selection: args.selection.targets.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let mut recorder = Recorder::new(lineage.as_mut(), record, env::now_micros);
     let executors = wiring::executors(&loaded);
     let build = mlbuild_engine::build(
         project,
@@ -101,7 +106,6 @@ pub(crate) fn run(
 
 /// Answers as the last null build did, if all that it looked at is as it was; false if the build has to go its whole way.
 fn repeat(
-    args: &Build,
     global: &Global,
     terminal: &Terminal,
     question: &Question,
@@ -119,11 +123,6 @@ fn repeat(
     if !snapshot.stands(&root, &env::var) {
         return Ok(false);
     }
-    let (mut lineage, trouble) = mlbuild_engine::open_lineage(&root);
-    let mut recorder = Recorder::new(lineage.as_mut(), record(args), env::now_micros);
-    if trouble.is_some() || !recorder.repeat(snapshot.run()) {
-        return Ok(false);
-    }
     let wanted = snapshot.wanted();
     if global.json {
         json::print(&json::started(&wanted));
@@ -136,26 +135,13 @@ fn repeat(
             console.event(event);
         }
     });
-    let (run, trouble) = recorder.finish(&summary);
-    if let Some(diagnostic) = trouble {
-        console.event(&Event::Trouble { diagnostic });
-    }
     let took = started.elapsed();
     if global.json {
-        json::print(&json::summary(&summary, run, took));
+        json::print(&json::summary(&summary, snapshot.run(), took));
     } else {
         console.summary(&wanted, &summary, took);
     }
     Ok(true)
-}
-
-/// What the run tells of itself.
-fn record(args: &Build) -> RunRecord {
-    RunRecord {
-        arguments: wiring::arguments(),
-        selection: args.selection.targets.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
 }
 
 fn starts_process(event: &Event) -> bool {

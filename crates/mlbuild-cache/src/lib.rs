@@ -58,7 +58,7 @@ pub use objects::Batch;
 pub use pins::Pin;
 pub use results::LastBuild;
 pub use scratch::Scratch;
-pub use stat::Stat;
+pub use stat::{Stat, Viewpoint};
 pub use tree::{Destination, MaterializeMode, Published};
 pub use usage::Usage;
 

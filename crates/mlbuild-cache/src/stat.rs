@@ -1,7 +1,9 @@
 //! What `stat` says of a file or folder, as far as a change shows in it.
 
-use std::fs::{self, Metadata};
+use std::ffi::CString;
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -47,10 +49,86 @@ impl Stat {
     }
 }
 
+/// A folder from which many paths are looked at: the way to it is walked once, which is most of what a look costs.
+#[derive(Debug)]
+pub struct Viewpoint(File);
+
+impl Viewpoint {
+    /// At the folder `path`.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        File::open(path).map(Self)
+    }
+
+    /// As [`Stat::at`], for a path relative to the folder, or an absolute one.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn look(&self, path: &str) -> io::Result<Option<Stat>> {
+        // An empty path is the folder itself.
+        let path = CString::new(if path.is_empty() { "." } else { path })?;
+        // SAFETY: `stat` is plain numbers, which the call fills; path and descriptor live during it.
+        let (answer, stat) = unsafe {
+            let mut stat: libc::stat = std::mem::zeroed();
+            let answer = libc::fstatat(self.0.as_raw_fd(), path.as_ptr(), &mut stat, 0);
+            (answer, stat)
+        };
+        if answer == -1 {
+            let error = io::Error::last_os_error();
+            return match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+                _ => Err(error),
+            };
+        }
+        Ok(Some(Stat {
+            size_bytes: stat.st_size.unsigned_abs(),
+            mtime: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+            ctime: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+            inode: stat.st_ino,
+        }))
+    }
+}
+
 pub(crate) fn mtime(metadata: &Metadata) -> i128 {
     nanoseconds(metadata.mtime(), metadata.mtime_nsec())
 }
 
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
     i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_looking_see_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        fs::write(dir.path().join("folder/file"), "12345").unwrap();
+        std::os::unix::fs::symlink("folder/file", dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("dangling")).unwrap();
+        let viewpoint = Viewpoint::new(dir.path()).unwrap();
+        let absolute = dir.path().join("folder/file");
+        let paths = [
+            "",
+            "folder",
+            "folder/file",
+            "link",
+            "dangling",
+            "absent",
+            "link/below",
+        ];
+        for path in paths.into_iter().chain(absolute.to_str()) {
+            let expected = Stat::at(&dir.path().join(path)).unwrap();
+            assert_eq!(viewpoint.look(path).unwrap(), expected, "{path:?}");
+        }
+        assert_eq!(
+            viewpoint.look("folder/file").unwrap().unwrap().size_bytes,
+            5
+        );
+        assert!(viewpoint.look("a\0b").is_err());
+    }
 }

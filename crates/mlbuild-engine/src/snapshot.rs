@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mlbuild_cache::{Cache, Looks, Stat};
+use mlbuild_cache::{Cache, Looks, Stat, Viewpoint};
 use mlbuild_digest::{Digest, Encoder};
 use mlbuild_lineage::RunId;
 use mlbuild_manifest::Label;
@@ -124,13 +124,16 @@ impl Snapshot {
         if !self.variables.iter().all(same) {
             return false;
         }
+        let Ok(viewpoint) = Viewpoint::new(root) else {
+            return false;
+        };
         let differs = AtomicBool::new(false);
         let look = |paths: &[(String, Option<Stat>)]| {
             for (path, before) in paths {
                 if differs.load(Ordering::Relaxed) {
                     return;
                 }
-                let now = Stat::at(&root.join(path));
+                let now = viewpoint.look(path);
                 if !now.is_ok_and(|now| now == *before) {
                     differs.store(true, Ordering::Relaxed);
                 }

@@ -22,7 +22,7 @@ use mlbuild_lineage::ActionRecord;
 use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
-use crate::job::{self, Allowance, JobFailure, cache_failure};
+use crate::job::{self, Allowance, Job, JobFailure, Layout, cache_failure};
 use crate::logs::Logs;
 use crate::plan::{description_reasons, restore_reasons};
 use crate::project::{Executors, Options, Project};
@@ -100,6 +100,8 @@ pub fn build(
 /// What an executing action tells the loop.
 enum Message {
     Progress(Label, Progress),
+    /// It is over but for storing what it yielded.
+    Executed(Label),
     Ended(Label, Box<Resolved>, Result<ActionResult, JobFailure>),
 }
 
@@ -383,9 +385,29 @@ impl<'a> Building<'a, '_, '_> {
                 // The loop outlives its actions; if it does not, nobody is left to tell.
                 let _ = sender.send(Message::Progress(label.clone(), progress));
             };
-            let result = job::execute(
-                &resolved, project, executors, allowance, &rejected, &progress, &cancel,
-            );
+            let executed = || {
+                let _ = sender.send(Message::Executed(label.clone()));
+            };
+            let job = Job {
+                resolved: &resolved,
+                project,
+                executors,
+                allowance,
+                layout: Layout::AsStored,
+            };
+            let scratch = project.cache.scratch();
+            let result = match &scratch {
+                Ok(scratch) => job::execute(
+                    &job,
+                    scratch.path(),
+                    &rejected,
+                    &executed,
+                    &progress,
+                    &cancel,
+                ),
+                Err(error) => Err(JobFailure::Failure(cache_failure(error))),
+            };
+            // The scratch space goes when all has been said: nobody waits for that.
             let _ = sender.send(Message::Ended(label.clone(), resolved, result));
         });
     }
@@ -404,6 +426,7 @@ impl<'a> Building<'a, '_, '_> {
                 }
                 (self.emit)(&Event::Progress { label, progress });
             }
+            Message::Executed(label) => self.queue.executed(&label),
             Message::Ended(label, resolved, result) => {
                 self.queue.finished(&label);
                 match result.and_then(|result| self.store(&resolved, result)) {

@@ -46,33 +46,30 @@ pub(crate) fn cache_failure(error: &CacheError) -> Failure {
     Failure::Environment(Diagnostic::error("cache::io", error.to_string()))
 }
 
-/// Executes the action and stores its objects. `rejected` is where a rejected output is kept.
+/// Executes the action in the empty folder `scratch` and stores its objects. `rejected` is where a rejected output is kept;
+/// `executed` is called as soon as the action itself is over, since storing waits for the disk and not for the slots that
+/// the action had.
 pub(crate) fn execute(
-    resolved: &Resolved,
-    project: &Project,
-    executors: &Executors,
-    allowance: Allowance,
+    job: &Job<'_>,
+    scratch: &Path,
     rejected: &Path,
+    executed: &dyn Fn(),
     progress: &(dyn Fn(Progress) + Sync),
     cancel: &Cancel,
 ) -> Result<ActionResult, JobFailure> {
-    let scratch = project.cache.scratch()?;
-    let job = Job {
-        resolved,
-        project,
-        executors,
-        allowance,
-        layout: Layout::AsStored,
-    };
-    let (output, duration) = match job.run(scratch.path(), progress, cancel) {
+    let Job {
+        resolved, project, ..
+    } = *job;
+    let (output, duration) = match job.run(scratch, progress, cancel) {
         Err(JobFailure::Failure(Failure::Rejected(diagnostic))) => {
-            let output = scratch.path().join(OUTPUT);
+            let output = scratch.join(OUTPUT);
             return Err(JobFailure::Failure(keep_rejected(
                 diagnostic, &output, rejected,
             )));
         }
         ended => ended?,
     };
+    executed();
     let Output {
         table,
         metrics,
@@ -80,7 +77,7 @@ pub(crate) fn execute(
     } = output;
     let tree = match resolved.action.work {
         Work::Check(_) => Tree::default(),
-        _ => project.cache.ingest_folder(&scratch.path().join(OUTPUT))?,
+        _ => project.cache.ingest_folder(&scratch.join(OUTPUT))?,
     };
     Ok(ActionResult {
         artifact: Artifact { tree, table },

@@ -128,12 +128,17 @@ pub(crate) fn remaining_paths(
     paths
 }
 
+/// How many actions may be over but for storing what they yielded before others have to wait: storing takes memory.
+const STORING: usize = 16;
+
 /// Actions that could run, and the slots they need.
 pub(crate) struct Queue<J> {
     free: Slots,
     total: Slots,
     queued: Vec<(Duration, Label, Resources, J)>,
-    running: BTreeMap<Label, Resources>,
+    /// Those that have begun and not ended, with the slots they hold: none while they only store.
+    running: BTreeMap<Label, Option<Resources>>,
+    storing: usize,
 }
 
 impl<J> Queue<J> {
@@ -143,6 +148,7 @@ impl<J> Queue<J> {
             total,
             queued: Vec::new(),
             running: BTreeMap::new(),
+            storing: 0,
         }
     }
 
@@ -160,6 +166,9 @@ impl<J> Queue<J> {
 
     /// The queued job with the longest way to go that fits into the free slots, which it takes.
     pub(crate) fn pop(&mut self) -> Option<(Label, Resources, J)> {
+        if self.storing >= STORING {
+            return None;
+        }
         let fits = |r: &Resources| {
             r.cpus <= self.free.cpus
                 && r.gpus <= self.free.gpus
@@ -175,17 +184,31 @@ impl<J> Queue<J> {
         self.free.cpus -= resources.cpus;
         self.free.gpus -= resources.gpus;
         self.free.memory_bytes -= resources.memory_bytes.unwrap_or(0);
-        self.running.insert(label.clone(), resources);
+        self.running.insert(label.clone(), Some(resources));
         Some((label, resources, job))
     }
 
-    /// Gives back what the job of `label` took.
-    pub(crate) fn finished(&mut self, label: &Label) {
-        if let Some(resources) = self.running.remove(label) {
-            self.free.cpus += resources.cpus;
-            self.free.gpus += resources.gpus;
-            self.free.memory_bytes += resources.memory_bytes.unwrap_or(0);
+    /// Gives back what the job of `label` took: from now on it only stores.
+    pub(crate) fn executed(&mut self, label: &Label) {
+        if let Some(resources) = self.running.get_mut(label).and_then(Option::take) {
+            self.storing += 1;
+            self.give_back(resources);
         }
+    }
+
+    /// Notes that the job of `label` has ended, and gives back what it still holds.
+    pub(crate) fn finished(&mut self, label: &Label) {
+        match self.running.remove(label) {
+            Some(Some(resources)) => self.give_back(resources),
+            Some(None) => self.storing -= 1,
+            None => {}
+        }
+    }
+
+    fn give_back(&mut self, resources: Resources) {
+        self.free.cpus += resources.cpus;
+        self.free.gpus += resources.gpus;
+        self.free.memory_bytes += resources.memory_bytes.unwrap_or(0);
     }
 
     /// Whether any job is running.
@@ -196,5 +219,71 @@ impl<J> Queue<J> {
     /// Forgets the jobs that have not started, and returns their labels.
     pub(crate) fn drain(&mut self) -> Vec<Label> {
         self.queued.drain(..).map(|(_, label, ..)| label).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(number: usize) -> Label {
+        Label::new(mlbuild_manifest::Kind::Data, format!("t{number}")).unwrap()
+    }
+
+    /// A queue for two threads, with so many jobs of one thread each.
+    fn queue(jobs: usize) -> Queue<usize> {
+        let mut queue = Queue::new(Slots {
+            cpus: 2,
+            gpus: 0,
+            memory_bytes: 1 << 30,
+        });
+        for job in 0..jobs {
+            let resources = Resources {
+                cpus: 1,
+                gpus: 0,
+                memory_bytes: None,
+            };
+            queue.push(Duration::ZERO, label(job), resources, job);
+        }
+        queue
+    }
+
+    fn pop_all(queue: &mut Queue<usize>) -> Vec<usize> {
+        std::iter::from_fn(|| queue.pop().map(|(_, _, job)| job)).collect()
+    }
+
+    #[test]
+    fn what_only_stores_holds_no_slot() {
+        let mut queue = queue(4);
+        assert_eq!(pop_all(&mut queue), [0, 1]);
+        queue.executed(&label(0));
+        assert_eq!(pop_all(&mut queue), [2]);
+        queue.finished(&label(0));
+        assert_eq!(
+            pop_all(&mut queue),
+            [0_usize; 0],
+            "its slot was given back once"
+        );
+        queue.finished(&label(1));
+        assert_eq!(pop_all(&mut queue), [3]);
+        for job in [2, 3] {
+            assert!(queue.is_running());
+            queue.finished(&label(job));
+        }
+        assert!(!queue.is_running());
+        assert_eq!(queue.free, queue.total);
+    }
+
+    #[test]
+    fn a_slow_disk_holds_up_what_would_have_to_wait_for_it() {
+        let mut queue = queue(40);
+        let mut started = 0;
+        while let Some((label, ..)) = queue.pop() {
+            started += 1;
+            queue.executed(&label);
+        }
+        assert_eq!(started, STORING);
+        queue.finished(&label(0));
+        assert_eq!(pop_all(&mut queue).len(), 2, "as many as there are slots");
     }
 }

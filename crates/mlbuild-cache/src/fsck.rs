@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use mlbuild_action::ActionKey;
 use mlbuild_digest::{Digest, Hasher};
+use mlbuild_disk as disk;
 use rayon::prelude::*;
 
 use crate::error::At;
@@ -167,7 +168,7 @@ impl Cache {
             _ => self.quarantine(&path),
         }
         if problem.part == Part::Version {
-            fs::write(&path, format!("{LAYOUT_VERSION}\n")).at("write", &path)?;
+            disk::write(&path, format!("{LAYOUT_VERSION}\n").as_bytes()).at("write", &path)?;
             return Ok(true);
         }
         Ok(path.symlink_metadata().is_err())

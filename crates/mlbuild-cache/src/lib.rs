@@ -48,6 +48,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use mlbuild_digest::Digest;
+use mlbuild_disk as disk;
 
 pub use error::CacheError;
 pub use fsck::{Checked, Flaw, Part, Problem};
@@ -145,12 +146,12 @@ impl Cache {
             return Ok(());
         }
         let tmp = self.tmp();
-        fs::create_dir_all(&tmp).at("make the folder", &tmp)?;
+        disk::create_folders(&tmp).at("make the folder", &tmp)?;
         if !self.check_version()? {
             let aside = self.temporary_name();
-            fs::write(&aside, format!("{LAYOUT_VERSION}\n")).at("write", &aside)?;
+            disk::write(&aside, format!("{LAYOUT_VERSION}\n").as_bytes()).at("write", &aside)?;
             let path = self.version_path();
-            fs::rename(&aside, &path).at("make", &path)?;
+            disk::rename(&aside, &path).at("make", &path)?;
         }
         let _ = self.writable.set(());
         Ok(())

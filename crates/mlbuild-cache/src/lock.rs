@@ -3,9 +3,11 @@
 //! The system releases the lock when its holder ends, however it ends; the file stays. Readers take no lock.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::time::Duration;
+
+use mlbuild_disk as disk;
 
 use crate::error::At;
 use crate::{Cache, CacheError};
@@ -36,13 +38,7 @@ impl Cache {
     pub fn try_lock(&self, about: &str) -> Result<Result<ProjectLock, Holder>, CacheError> {
         self.ensure()?;
         let path = self.root.join("lock");
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .at("open", &path)?;
+        let mut file = disk::open_or_create(&path).at("open", &path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -52,10 +48,7 @@ impl Cache {
         }
         let about = about.lines().next().unwrap_or_default();
         let text = format!("{}\n{about}\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(text.as_bytes()))
-            .at("write", &path)?;
+        disk::overwrite(&mut file, &path, text.as_bytes()).at("write", &path)?;
         self.sweep();
         Ok(Ok(ProjectLock { _file: file }))
     }

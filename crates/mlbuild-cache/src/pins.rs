@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use mlbuild_action::ActionKey;
 use mlbuild_digest::Digest;
+use mlbuild_disk as disk;
 
 use crate::error::At;
-use crate::objects::{sync_folder, write_new};
 use crate::results::file_name;
 use crate::{Cache, CacheError, wire};
 
@@ -54,12 +54,12 @@ impl Cache {
         self.ensure()?;
         let path = self.pin_path(&pin.name);
         let folder = path.parent().expect("it is in a folder");
-        fs::create_dir_all(folder).at("make the folder", folder)?;
+        disk::create_folders(folder).at("make the folder", folder)?;
         let aside = self.temporary_name();
         // It is relied on: unlike a note, it is synced.
-        write_new(&aside, &wire::encode_pin(pin)).at("write", &aside)?;
-        fs::rename(&aside, &path).at("make", &path)?;
-        sync_folder(folder)
+        disk::write_synced(&aside, &wire::encode_pin(pin)).at("write", &aside)?;
+        disk::rename(&aside, &path).at("make", &path)?;
+        disk::sync_folder(folder).at("sync", folder)
     }
 
     /// Removes a pin; says whether there was one.
@@ -68,7 +68,7 @@ impl Cache {
     /// Those of removing.
     pub fn remove_pin(&self, name: &str) -> Result<bool, CacheError> {
         let path = self.pin_path(name);
-        match fs::remove_file(&path) {
+        match disk::remove(&path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error).at("remove", &path),

@@ -1,8 +1,9 @@
 //! What can go wrong with the lineage database.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// Why lineage could not be recorded or read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -75,6 +76,16 @@ impl<T> In<T> for rusqlite::Result<T> {
     fn within(self, path: &Path) -> Result<T, LineageError> {
         self.map_err(|error| LineageError::of(error, path))
     }
+}
+
+/// What the disk says, in SQLite's words.
+pub(crate) fn refused(error: io::Error) -> rusqlite::Error {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull => ffi::SQLITE_FULL,
+        io::ErrorKind::PermissionDenied => ffi::SQLITE_READONLY,
+        _ => ffi::SQLITE_IOERR,
+    };
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(error.to_string()))
 }
 
 impl LineageError {

@@ -56,7 +56,7 @@ impl Lineage {
     /// [`LineageError`]; none of them should stop a build.
     pub fn open(path: &Path) -> Result<Self, LineageError> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| LineageError::Sqlite {
+            mlbuild_disk::create_folders(folder).map_err(|error| LineageError::Sqlite {
                 path: path.to_owned(),
                 message: error.to_string(),
             })?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::LineageError;
-use crate::error::In;
+use crate::error::{In, refused};
 
 /// Marks the file as ours, in SQLite's header: `mlbd`.
 const APPLICATION_ID: u32 = 0x6d6c_6264;
@@ -64,6 +64,9 @@ pub(crate) fn prepare(
     let mark = |name, value| transaction.pragma_update(None, name, value).within(path);
     mark("application_id", APPLICATION_ID)?;
     mark("user_version", migrations.len() as u32)?;
+    mlbuild_disk::transaction(path)
+        .map_err(refused)
+        .within(path)?;
     transaction.commit().within(path)
 }
 

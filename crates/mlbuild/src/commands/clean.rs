@@ -1,12 +1,12 @@
 //! `mlbuild clean`: removes what builds have written.
 
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mlbuild_action::Diagnostic;
 use mlbuild_cache::{Cache, Keep, Limits, ProjectLock};
+use mlbuild_disk as disk;
 
 use crate::cli::{Clean, Global};
 use crate::env;
@@ -85,9 +85,9 @@ fn clear(cache: &Cache, lock: &ProjectLock) -> Result<Vec<PathBuf>, CommandFailu
 /// an interruption leaves all of it or none under its name.
 fn remove_all(path: &Path) -> io::Result<bool> {
     let aside = path.with_extension(format!("removed-{}", std::process::id()));
-    match fs::rename(path, &aside) {
-        Ok(()) if aside.is_dir() => fs::remove_dir_all(&aside).map(|()| true),
-        Ok(()) => fs::remove_file(&aside).map(|()| true),
+    match disk::rename(path, &aside) {
+        Ok(()) if aside.is_dir() => disk::remove_folder(&aside).map(|()| true),
+        Ok(()) => disk::remove(&aside).map(|()| true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
     }

@@ -231,6 +231,12 @@ fn repair() -> Scenario {
     }
 }
 
+fn pin() -> Scenario {
+    let state = tiny();
+    state.build(&[]);
+    Scenario::new(state, &["pin", "data:page", "--name", "v1"])
+}
+
 #[test]
 fn a_first_build_may_end_anywhere() {
     first_build().abort_everywhere();
@@ -261,6 +267,13 @@ fn a_collection_may_end_anywhere_or_meet_any_error() {
 #[test]
 fn a_repair_may_end_anywhere_or_meet_any_error() {
     let scenario = repair();
+    scenario.abort_everywhere();
+    scenario.fail_everywhere();
+}
+
+#[test]
+fn a_pin_may_end_anywhere_or_meet_any_error() {
+    let scenario = pin();
     scenario.abort_everywhere();
     scenario.fail_everywhere();
 }

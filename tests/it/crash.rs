@@ -237,6 +237,13 @@ fn pin() -> Scenario {
     Scenario::new(state, &["pin", "data:page", "--name", "v1"])
 }
 
+fn cleaning(command: &'static [&'static str]) -> Scenario {
+    let state = tiny();
+    state.build(&[]);
+    assert_eq!(state.run(&["pin", "data:total"]).exit, Some(0));
+    Scenario::new(state, command)
+}
+
 #[test]
 fn a_first_build_may_end_anywhere() {
     first_build().abort_everywhere();
@@ -276,4 +283,13 @@ fn a_pin_may_end_anywhere_or_meet_any_error() {
     let scenario = pin();
     scenario.abort_everywhere();
     scenario.fail_everywhere();
+}
+
+#[test]
+fn cleaning_may_end_anywhere_or_meet_any_error() {
+    for command in [&["clean", "--cache"], &["clean", "--all"]] {
+        let scenario = cleaning(command);
+        scenario.abort_everywhere();
+        scenario.fail_everywhere();
+    }
 }

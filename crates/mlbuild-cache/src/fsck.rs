@@ -12,12 +12,10 @@ use std::time::Duration;
 
 use mlbuild_action::ActionKey;
 use mlbuild_digest::{Digest, Hasher};
-use mlbuild_disk as disk;
 use rayon::prelude::*;
 
-use crate::error::At;
 use crate::survey::{Stored, Survey};
-use crate::{Cache, CacheError, LAYOUT_VERSION, ProjectLock, StatIndex, wire};
+use crate::{Cache, CacheError, ProjectLock, StatIndex, wire};
 
 /// A kind of file in a store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -118,6 +116,7 @@ impl Cache {
                 // The version is the check's to write.
                 writable: std::sync::OnceLock::from(()),
                 whole: std::sync::Mutex::default(),
+                new_folders: std::sync::Mutex::default(),
             }),
             answer => answer,
         }
@@ -168,7 +167,7 @@ impl Cache {
             _ => self.quarantine(&path),
         }
         if problem.part == Part::Version {
-            disk::write(&path, format!("{LAYOUT_VERSION}\n").as_bytes()).at("write", &path)?;
+            self.write_version()?;
             return Ok(true);
         }
         Ok(path.symlink_metadata().is_err())

@@ -76,6 +76,8 @@ pub struct Cache {
     writable: OnceLock<()>,
     /// Objects whose bytes this process wrote or has digested.
     whole: Mutex<BTreeSet<Digest>>,
+    /// Folders of objects that this process made and whose names may not last yet.
+    new_folders: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Cache {
@@ -89,6 +91,7 @@ impl Cache {
             root: root.to_owned(),
             writable: OnceLock::new(),
             whole: Mutex::default(),
+            new_folders: Mutex::default(),
         };
         cache.check_version()?;
         Ok(cache)
@@ -145,16 +148,26 @@ impl Cache {
         if self.writable.get().is_some() {
             return Ok(());
         }
+        if !self.check_version()? {
+            self.write_version()?;
+        }
         let tmp = self.tmp();
         disk::create_folders(&tmp).at("make the folder", &tmp)?;
-        if !self.check_version()? {
-            let aside = self.temporary_name();
-            disk::write(&aside, format!("{LAYOUT_VERSION}\n").as_bytes()).at("write", &aside)?;
-            let path = self.version_path();
-            disk::rename(&aside, &path).at("make", &path)?;
-        }
         let _ = self.writable.set(());
         Ok(())
+    }
+
+    /// Writes the version file, in the place of what is there, once the folders that a result relies on last. It is
+    /// synced: a cache without one gets another, but every command refuses one whose version is no version.
+    fn write_version(&self) -> Result<(), CacheError> {
+        for folder in [self.tmp(), self.root.join("objects")] {
+            disk::create_folders(&folder).at("make the folder", &folder)?;
+        }
+        disk::sync_folder(&self.root).at("sync", &self.root)?;
+        let (aside, path) = (self.temporary_name(), self.version_path());
+        disk::write(&aside, format!("{LAYOUT_VERSION}\n").as_bytes()).at("write", &aside)?;
+        disk::sync(&aside).at("sync", &aside)?;
+        disk::rename(&aside, &path).at("make", &path)
     }
 }
 

@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 
 use mlbuild_digest::{Digest, Hasher};
 use mlbuild_disk as disk;
@@ -129,6 +130,24 @@ impl Cache {
         self.verify(digest)
     }
 
+    /// Makes a folder of objects if it is missing, and says whether its own name may not last yet: also if it is another
+    /// thread that has just made it.
+    fn is_new(&self, folder: &Path) -> Result<bool, CacheError> {
+        let mut new = self.new_folders();
+        if !folder.is_dir() {
+            disk::create_folders(folder).at("make the folder", folder)?;
+            new.insert(folder.to_owned());
+        }
+        Ok(new.contains(folder))
+    }
+
+    fn new_folders(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        // No thread panics while it holds the lock.
+        self.new_folders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn note_whole(&self, digest: &Digest) {
         // Forgetting costs another look, so a thread that panicked while it held the lock costs nothing else.
         if let Ok(mut whole) = self.whole.lock() {
@@ -224,6 +243,9 @@ impl Batch<'_> {
         for folder in &self.folders {
             disk::sync_folder(folder).at("sync", folder)?;
         }
+        self.cache
+            .new_folders()
+            .retain(|folder| !self.folders.contains(folder));
         Ok(())
     }
 
@@ -253,8 +275,7 @@ impl Batch<'_> {
     fn publish(&mut self, aside: &Path, digest: &Digest) -> Result<(), CacheError> {
         let path = self.cache.object_path(digest);
         let folder = path.parent().expect("an object is in a folder").to_owned();
-        if !folder.is_dir() {
-            disk::create_folders(&folder).at("make the folder", &folder)?;
+        if self.cache.is_new(&folder)? {
             self.folders.insert(self.cache.root.join("objects"));
         }
         disk::rename(aside, &path).at("make", &path)?;

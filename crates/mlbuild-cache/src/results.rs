@@ -147,7 +147,7 @@ impl Cache {
         Ok(decoded)
     }
 
-    fn result_path(&self, key: &ActionKey) -> PathBuf {
+    pub(crate) fn result_path(&self, key: &ActionKey) -> PathBuf {
         let name = key.to_string();
         let (folder, rest) = name.split_at(2);
         self.root

@@ -144,6 +144,7 @@ fn a_version_file_that_is_none_is_repaired() {
 fn a_damaged_lineage_database_is_said_and_left_alone() {
     let project = Project::sums();
     project.build(&[]);
+    let whole = fs::read(project.root().join(".mlbuild/lineage.db")).unwrap();
     project.write(".mlbuild/lineage.db", "no database");
     let ran = project.run(&["fsck", "--repair"]);
     assert_eq!(ran.exit, Some(1), "{}", ran.stdout);
@@ -158,7 +159,10 @@ fn a_damaged_lineage_database_is_said_and_left_alone() {
         ran.stdout
     );
     assert_eq!(project.read(".mlbuild/lineage.db"), "no database");
-    project.write(".mlbuild/lineage.db.v1", "a copy");
+    project.write(".mlbuild/lineage.db.v1", &whole[..whole.len() / 2]);
+    let ran = project.run(&["fsck"]);
+    assert!(ran.stdout.contains("no earlier copy"), "{}", ran.stdout);
+    project.write(".mlbuild/lineage.db.v1", whole);
     let ran = project.run(&["fsck"]);
     assert!(
         ran.stdout.contains("`.mlbuild/lineage.db.v1` is a copy"),

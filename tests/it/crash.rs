@@ -36,7 +36,8 @@ command = "sort {src}/words.txt > {out}/sorted && wc -l < {out}/sorted > {out}/c
 srcs = ["words.txt"]
 "#;
 
-fn tiny() -> Project {
+/// Sources, queries and a command.
+pub(crate) fn tiny() -> Project {
     Project::in_memory()
         .file("mlbuild.toml", MANIFEST)
         .file("raw/orders.csv", "id,amount\n1,10\n2,32\n")
@@ -71,7 +72,7 @@ struct Scenario {
 }
 
 /// Artifacts in place, and what `last/` says of targets.
-type State = (Vec<(String, Vec<u8>)>, Vec<(String, Vec<u8>)>);
+pub(crate) type State = (Vec<(String, Vec<u8>)>, Vec<(String, Vec<u8>)>);
 
 impl Scenario {
     fn new(state: Project, command: &'static [&'static str]) -> Self {
@@ -180,7 +181,8 @@ impl Scenario {
     }
 }
 
-fn kept(project: &Project) -> State {
+/// What must be as after a clean build.
+pub(crate) fn kept(project: &Project) -> State {
     let is_left = |(name, _): &(String, Vec<u8>)| !name.contains(".tmp-");
     let outputs = outputs(project.root())
         .into_iter()

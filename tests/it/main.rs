@@ -21,6 +21,7 @@ mod faults;
 mod fsck;
 mod gc;
 mod identity;
+mod kill;
 mod project;
 mod python;
 mod snapshot;

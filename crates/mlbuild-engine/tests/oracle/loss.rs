@@ -27,6 +27,8 @@ const LOSSES: usize = 20;
 struct Recording {
     steps: Vec<Recorded>,
     states: Vec<State>,
+    /// Where something was just removed or promised.
+    moments: Vec<usize>,
 }
 
 /// From a step on.
@@ -44,7 +46,7 @@ fn a_loss_of_power_loses_work_and_no_truth() {
         let mut dice = Dice::new(seed);
         let recording = Recording::of_a_session(&mut dice);
         for _ in 0..LOSSES {
-            let end = dice.roll(recording.steps.len() + 1);
+            let end = recording.end(&mut dice);
             recording.lose_power(end, seed, &mut dice);
         }
     }
@@ -55,9 +57,9 @@ impl Recording {
         let mut bench = Bench::new();
         let mut world = World::random(dice);
         let recording = mlbuild_disk::record(bench.root());
-        let mut states = Vec::new();
+        let (mut states, mut moments) = (Vec::new(), Vec::new());
         let mut pinned = false;
-        for round in 0..dice.between(2, 4) {
+        for round in 0..dice.between(2, 5) {
             if round > 0 {
                 edit(&mut world, dice);
             }
@@ -72,6 +74,7 @@ impl Recording {
                 let names: Vec<String> = world.names().collect();
                 pinned |= bench.pin(dice.pick(&names).as_str());
                 let from = recording.len();
+                moments.push(from);
                 let world = world.clone();
                 states.push(State {
                     from,
@@ -79,13 +82,24 @@ impl Recording {
                     pinned,
                 });
             }
-            if dice.often(30) {
+            if dice.often(50) {
                 bench.collect();
+                moments.push(recording.len());
             }
         }
         Self {
             steps: recording.finish(),
             states,
+            moments,
+        }
+    }
+
+    /// A step by chance, often one where much depends on the order.
+    fn end(&self, dice: &mut Dice) -> usize {
+        let anywhere = dice.roll(self.steps.len() + 1);
+        match dice.often(30) && !self.moments.is_empty() {
+            true => (dice.pick(&self.moments) + dice.roll(20)).min(self.steps.len()),
+            false => anywhere,
         }
     }
 

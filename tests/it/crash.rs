@@ -207,6 +207,13 @@ fn rebuild() -> Scenario {
     Scenario::new(state, &["build", "-j1"])
 }
 
+/// Only what the last build remembered of files is no longer true: they are copies.
+fn null_build() -> Scenario {
+    let state = tiny();
+    state.build(&[]);
+    Scenario::new(state, &["build", "-j1"])
+}
+
 fn collection() -> Scenario {
     let state = tiny();
     state.build(&[]);
@@ -264,6 +271,34 @@ fn a_rebuild_may_end_anywhere() {
 #[test]
 fn a_rebuild_may_meet_any_error() {
     rebuild().fail_everywhere();
+}
+
+#[test]
+fn a_null_build_may_end_anywhere_or_meet_any_error() {
+    let scenario = null_build();
+    scenario.abort_everywhere();
+    scenario.fail_everywhere();
+}
+
+/// An error is said, by a failure or, if only a memory is lost, by a warning.
+#[test]
+fn a_memory_that_cannot_be_written_is_a_warning() {
+    let scenario = null_build();
+    let memories = |step: &&String| {
+        ["stat-index", "lineage.db"]
+            .iter()
+            .any(|it| step.contains(it))
+    };
+    let steps = scenario.steps();
+    let steps: Vec<&String> = steps.iter().filter(memories).collect();
+    assert!(steps.len() >= 3, "{steps:?}");
+    for step in steps {
+        let (number, _) = step.split_once(' ').unwrap();
+        let (project, report) = scenario.copy();
+        let (ran, struck) = scenario.run(&project, &report, "io", number.parse().unwrap());
+        assert_eq!(ran.exit, Some(0), "{struck}: {ran:#?}");
+        assert!(ran.stderr.contains("[project]"), "{struck}: {ran:#?}");
+    }
 }
 
 #[test]

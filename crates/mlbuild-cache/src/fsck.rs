@@ -114,7 +114,7 @@ impl Cache {
             Err(CacheError::NotACache { .. }) => Ok(Self {
                 root: root.to_owned(),
                 // The version is the check's to write.
-                writable: std::sync::OnceLock::from(()),
+                writable: std::sync::atomic::AtomicBool::new(true),
                 whole: std::sync::Mutex::default(),
                 new_folders: std::sync::Mutex::default(),
             }),

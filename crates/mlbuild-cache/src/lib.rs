@@ -30,6 +30,7 @@ mod index;
 mod listing;
 mod lock;
 mod memo;
+mod network;
 mod objects;
 mod pins;
 mod results;
@@ -45,7 +46,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mlbuild_digest::Digest;
 use mlbuild_disk as disk;
@@ -73,7 +75,7 @@ pub const LAYOUT_VERSION: u32 = 1;
 pub struct Cache {
     root: PathBuf,
     /// Set once this process made sure that the folder exists and says its version.
-    writable: OnceLock<()>,
+    writable: AtomicBool,
     /// Objects whose bytes this process wrote or has digested.
     whole: Mutex<BTreeSet<Digest>>,
     /// Folders of objects that this process made and whose names may not last yet.
@@ -89,7 +91,7 @@ impl Cache {
     pub fn open(root: &Path) -> Result<Self, CacheError> {
         let cache = Self {
             root: root.to_owned(),
-            writable: OnceLock::new(),
+            writable: AtomicBool::new(false),
             whole: Mutex::default(),
             new_folders: Mutex::default(),
         };
@@ -145,7 +147,7 @@ impl Cache {
 
     /// Makes the folder and its version file; every write calls this first.
     fn ensure(&self) -> Result<(), CacheError> {
-        if self.writable.get().is_some() {
+        if self.writable.load(Ordering::Relaxed) {
             return Ok(());
         }
         if !self.check_version()? {
@@ -153,7 +155,7 @@ impl Cache {
         }
         let tmp = self.tmp();
         disk::create_folders(&tmp).at("make the folder", &tmp)?;
-        let _ = self.writable.set(());
+        self.writable.store(true, Ordering::Relaxed);
         Ok(())
     }
 

@@ -24,7 +24,8 @@ pub(crate) fn run(
     let state = mlbuild_engine::state_folder(&root);
     let mut remove = vec![root.join("out"), state.join("rejected")];
     if args.all {
-        remove.extend([state.join("cache"), state.clone()]);
+        // At once, with the lock in it: whoever waits for that begins a new one.
+        remove = vec![root.join("out"), state.clone()];
     }
     // Not while a build is writing there. A folder that was never built in has no lock to take.
     let cache = Cache::open(&state.join("cache"))?;
@@ -34,13 +35,8 @@ pub(crate) fn run(
         .transpose()?
     {
         Some(Err(holder)) => {
-            let who = holder
-                .pid
-                .map_or_else(String::new, |pid| format!(" (process {pid})"));
-            let diagnostic = Diagnostic::error(
-                "clean::busy",
-                format!("a build of this project is running{who}"),
-            );
+            let message = format!("{holder} is at work in this project");
+            let diagnostic = Diagnostic::error("clean::busy", message);
             return Err(CommandFailure::new(EXIT_FAILED, diagnostic));
         }
         Some(Ok(lock)) => Some(lock),

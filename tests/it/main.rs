@@ -25,4 +25,5 @@ mod kill;
 mod project;
 mod python;
 mod snapshot;
+mod together;
 mod verify;

@@ -46,6 +46,15 @@ pub enum LineageError {
         /// The database.
         path: PathBuf,
     },
+    /// A crash left a change half made, and it cannot be undone here.
+    #[error(
+        "a crash left the lineage database `{}` half written, and it cannot be put right: it is read-only here",
+        path.display()
+    )]
+    HalfWritten {
+        /// The database.
+        path: PathBuf,
+    },
     /// A query of the user's that SQLite refuses.
     #[error("{message}")]
     Query {
@@ -92,7 +101,9 @@ impl LineageError {
     pub(crate) fn of(error: rusqlite::Error, path: &Path) -> Self {
         let path = path.to_owned();
         let message = error.to_string();
+        let extended = error.sqlite_error().map(|error| error.extended_code);
         match error.sqlite_error_code() {
+            _ if extended == Some(ffi::SQLITE_READONLY_ROLLBACK) => Self::HalfWritten { path },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path },
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path },
             Some(ErrorCode::NotADatabase) => Self::NotLineage { path },

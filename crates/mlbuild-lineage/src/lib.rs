@@ -71,7 +71,8 @@ impl Lineage {
         Ok(lineage)
     }
 
-    /// Opens the database to read; `None` if there is none yet. Writes nothing, not even a migration.
+    /// Opens the database to read; `None` if there is none yet. Writes nothing, not even a migration; but a change that a
+    /// crash left half made is undone first, since nobody can read a database that has one.
     ///
     /// # Errors
     /// [`LineageError`].
@@ -79,8 +80,20 @@ impl Lineage {
         if !path.exists() {
             return Ok(None);
         }
-        let lineage = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let version = schema::version(&lineage.connection, path)?;
+        let open = || {
+            let lineage = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let version = schema::version(&lineage.connection, path)?;
+            Ok((lineage, version))
+        };
+        let (lineage, version) = match open() {
+            Err(LineageError::HalfWritten { .. }) => {
+                // Who may write undoes it by looking.
+                let writer = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+                schema::version(&writer.connection, path)?;
+                open()?
+            }
+            opened => opened?,
+        };
         // An empty file is what a build leaves that was killed while it made the database.
         Ok((version > 0).then_some(lineage))
     }

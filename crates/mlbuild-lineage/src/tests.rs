@@ -521,6 +521,31 @@ fn a_migration_keeps_a_copy_of_what_was() {
 }
 
 #[test]
+fn a_change_that_a_crash_left_half_made_is_undone_by_who_reads() {
+    let (dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    record_a_build(&mut lineage, 0);
+    // More than fits into memory, so that some of it is in the file before it is committed.
+    let connection = &mut lineage.connection;
+    connection.pragma_update(None, "cache_size", 1).unwrap();
+    connection.execute_batch("begin immediate").unwrap();
+    let insert = "insert into run (command, selection, started) values (?, '', 9)";
+    for _ in 0..200 {
+        connection.execute(insert, ["long ".repeat(100)]).unwrap();
+    }
+    let left = dir.path().join("left.db");
+    fs::copy(&path, &left).unwrap();
+    let journal = |path: &Path| schema::with_end(path, "-journal");
+    fs::copy(journal(&path), journal(&left)).unwrap();
+    assert_ne!(fs::metadata(&left).unwrap().len(), 0);
+
+    assert_eq!(Lineage::check(&left), [""; 0]);
+    assert!(!journal(&left).exists());
+    let left = Lineage::open_read_only(&left).unwrap().unwrap();
+    assert_eq!(cells(&left, "select count(*) from runs"), [[Cell::Int(1)]]);
+}
+
+#[test]
 fn half_a_copy_that_a_crash_left_is_made_again_before_a_migration() {
     let (dir, path) = database();
     let mut lineage = Lineage::open(&path).unwrap();

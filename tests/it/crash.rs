@@ -36,9 +36,14 @@ command = "sort {src}/words.txt > {out}/sorted && wc -l < {out}/sorted > {out}/c
 srcs = ["words.txt"]
 "#;
 
-/// Sources, queries and a command.
+/// Sources, queries and a command, where syncs cost nothing.
 pub(crate) fn tiny() -> Project {
-    Project::in_memory()
+    tiny_in(Project::in_memory())
+}
+
+/// The same in an empty folder.
+pub(crate) fn tiny_in(folder: Project) -> Project {
+    folder
         .file("mlbuild.toml", MANIFEST)
         .file("raw/orders.csv", "id,amount\n1,10\n2,32\n")
         .file("words.txt", "one\ntwo\nthree\n")

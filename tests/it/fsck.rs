@@ -144,6 +144,7 @@ fn a_version_file_that_is_none_is_repaired() {
 fn a_damaged_lineage_database_is_said_and_left_alone() {
     let project = Project::sums();
     project.build(&[]);
+    let whole = fs::read(project.root().join(".mlbuild/lineage.db")).unwrap();
     project.write(".mlbuild/lineage.db", "no database");
     let ran = project.run(&["fsck", "--repair"]);
     assert_eq!(ran.exit, Some(1), "{}", ran.stdout);
@@ -158,13 +159,44 @@ fn a_damaged_lineage_database_is_said_and_left_alone() {
         ran.stdout
     );
     assert_eq!(project.read(".mlbuild/lineage.db"), "no database");
-    project.write(".mlbuild/lineage.db.v1", "a copy");
+    project.write(".mlbuild/lineage.db.v1", &whole[..whole.len() / 2]);
+    let ran = project.run(&["fsck"]);
+    assert!(ran.stdout.contains("no earlier copy"), "{}", ran.stdout);
+    project.write(".mlbuild/lineage.db.v1", whole);
     let ran = project.run(&["fsck"]);
     assert!(
         ran.stdout.contains("`.mlbuild/lineage.db.v1` is a copy"),
         "{}",
         ran.stdout
     );
+}
+
+#[test]
+fn a_journal_is_moved_away_with_its_database() {
+    let project = Project::sums();
+    project.build(&[]);
+    project.write(".mlbuild/lineage.db", "no database");
+    assert!(!project.run(&["fsck"]).stdout.contains("journal"));
+    project.write(".mlbuild/lineage.db-journal", "half a change");
+    let ran = project.run(&["fsck"]);
+    let says = "move `.mlbuild/lineage.db` and `.mlbuild/lineage.db-journal` away";
+    assert!(ran.stdout.contains(says), "{}", ran.stdout);
+}
+
+#[test]
+fn a_lost_lineage_database_costs_history_alone() {
+    let project = Project::sums();
+    project.build(&[]);
+    fs::remove_file(project.root().join(".mlbuild/lineage.db")).unwrap();
+    assert_sound(&project);
+    let built = project.build(&[]);
+    built.built(&[]).restored(&[]);
+    let trouble = |event: &&Value| event["event"] == "trouble";
+    assert_eq!(built.events.iter().find(trouble), None);
+    let runs = project.run(&["query", "--format", "csv", "select run from runs"]);
+    assert_eq!(runs.stdout, "run\n1\n", "a new history has begun");
+    assert_eq!(project.run(&["gc", "--grace", "1ms"]).exit, Some(0));
+    project.build(&[]).built(&[]).restored(&[]);
 }
 
 #[test]

@@ -17,7 +17,20 @@ pub(crate) struct Project {
 impl Project {
     /// An empty folder.
     pub(crate) fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// An empty folder where syncs are real and cost nothing, if there is such a place.
+    pub(crate) fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        let folder = match memory.is_dir() {
+            true => tempfile::tempdir_in(memory),
+            false => tempfile::tempdir(),
+        };
+        Self::within(folder.unwrap())
+    }
+
+    fn within(folder: TempDir) -> Self {
         let root = folder.path().join("project");
         fs::create_dir(&root).unwrap();
         Self { folder, root }

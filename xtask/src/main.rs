@@ -9,6 +9,7 @@
     reason = "chores start programs, read the environment and print; nothing here is part of a build"
 )]
 
+mod crash;
 mod demo;
 mod example;
 mod functions;
@@ -31,6 +32,7 @@ Usage: cargo xtask COMMAND
   setup   get libtorch into .libtorch/ (three pinned wheels, once)
   demo    setup, release builds, and the example examples/recs from raw events to its report
   test    setup, then format, lint, tidy, docs and every test; what CI runs
+  crash   builds ended at every step, losses of power, a loop of kills; `--kills N` says how many
   tidy    the rules of ARCHITECTURE.md that a machine can hold
   help    this text";
 
@@ -42,6 +44,9 @@ fn main() -> ExitCode {
         ["setup"] => setup(&root),
         ["demo"] => demo::run(&root),
         ["test"] => test::run(&root),
+        ["crash", ref more @ ..] if let Some(kills) = crash::kills(more) => {
+            crash::run(&root, kills)
+        }
         ["tidy"] => tidy::run(&root),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");

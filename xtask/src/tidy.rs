@@ -5,6 +5,7 @@
 //! cannot drift from the territory.
 
 mod crates;
+mod disk;
 mod files;
 
 use std::path::Path;
@@ -22,7 +23,9 @@ pub(crate) fn run(root: &Path) -> Result {
         &read(&root.join("Cargo.toml"))?,
         &manifests(root)?,
     );
-    problems.extend(files::check(root, &tracked(root)?));
+    let tracked = tracked(root)?;
+    problems.extend(files::check(root, &tracked));
+    problems.extend(disk::check(root, &tracked));
     if problems.is_empty() {
         return Ok(());
     }

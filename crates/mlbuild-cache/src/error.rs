@@ -18,6 +18,14 @@ pub enum CacheError {
         /// What the system answered.
         source: io::Error,
     },
+    /// The file system keeps no lock, or none that other machines see.
+    #[error("cannot lock `{}`: {why}; put the project on a file system that keeps locks", path.display())]
+    NoLock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// A newer mlbuild made this cache.
     #[error(
         "the cache `{}` has layout {found}; this mlbuild knows layouts up to {}",

@@ -14,9 +14,8 @@ use mlbuild_action::ActionKey;
 use mlbuild_digest::{Digest, Hasher};
 use rayon::prelude::*;
 
-use crate::error::At;
 use crate::survey::{Stored, Survey};
-use crate::{Cache, CacheError, LAYOUT_VERSION, ProjectLock, StatIndex, wire};
+use crate::{Cache, CacheError, ProjectLock, StatIndex, wire};
 
 /// A kind of file in a store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -115,8 +114,9 @@ impl Cache {
             Err(CacheError::NotACache { .. }) => Ok(Self {
                 root: root.to_owned(),
                 // The version is the check's to write.
-                writable: std::sync::OnceLock::from(()),
+                writable: std::sync::atomic::AtomicBool::new(true),
                 whole: std::sync::Mutex::default(),
+                new_folders: std::sync::Mutex::default(),
             }),
             answer => answer,
         }
@@ -167,7 +167,7 @@ impl Cache {
             _ => self.quarantine(&path),
         }
         if problem.part == Part::Version {
-            fs::write(&path, format!("{LAYOUT_VERSION}\n")).at("write", &path)?;
+            self.write_version()?;
             return Ok(true);
         }
         Ok(path.symlink_metadata().is_err())

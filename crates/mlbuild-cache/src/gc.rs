@@ -20,16 +20,15 @@
 //! whose results are gone already waits for the next collection.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use mlbuild_action::ActionKey;
 use mlbuild_digest::Digest;
+use mlbuild_disk as disk;
 
 use crate::error::At;
-use crate::objects::sync_folder;
 use crate::survey::{Stored, StoredResult, Survey};
 use crate::{Cache, CacheError, ProjectLock};
 
@@ -212,7 +211,7 @@ impl Cache {
             folders.extend(path.parent());
         }
         for folder in folders {
-            sync_folder(folder)?;
+            disk::sync_folder(folder).at("sync", folder)?;
         }
         for path in &garbage.other_files {
             if !go_on() {
@@ -391,7 +390,7 @@ impl Bin {
     fn take(&mut self, path: &Path) -> Result<(), CacheError> {
         let size_bytes = path.symlink_metadata().map_or(0, |metadata| metadata.len());
         let to = self.scratch.path().join(self.files.to_string());
-        match fs::rename(path, &to) {
+        match disk::rename(path, &to) {
             Ok(()) => {}
             // Quarantined by a reader meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use mlbuild_action::TreeEntry;
 use mlbuild_digest::{Digest, Hasher};
+use mlbuild_disk as disk;
 
 use crate::CacheError;
 use crate::error::At;
@@ -245,13 +246,13 @@ impl StatIndex {
         }
         self.look_again_at_the_young();
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).at("make the folder", folder)?;
+        disk::create_folders(folder).at("make the folder", folder)?;
         let aside = self.path.with_extension(format!("tmp-{}", unique()));
-        let written = fs::write(&aside, format::encode(&self.entries))
+        let written = disk::write(&aside, &format::encode(&self.entries))
             .at("write", &aside)
-            .and_then(|()| fs::rename(&aside, &self.path).at("make", &self.path));
+            .and_then(|()| disk::rename(&aside, &self.path).at("make", &self.path));
         if written.is_err() {
-            let _ = fs::remove_file(&aside);
+            let _ = disk::remove(&aside);
         }
         written?;
         self.written = fs::metadata(&self.path).map_or(i128::MIN, |metadata| mtime(&metadata));

@@ -30,6 +30,7 @@ mod index;
 mod listing;
 mod lock;
 mod memo;
+mod network;
 mod objects;
 mod pins;
 mod results;
@@ -45,9 +46,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mlbuild_digest::Digest;
+use mlbuild_disk as disk;
 
 pub use error::CacheError;
 pub use fsck::{Checked, Flaw, Part, Problem};
@@ -72,9 +75,11 @@ pub const LAYOUT_VERSION: u32 = 1;
 pub struct Cache {
     root: PathBuf,
     /// Set once this process made sure that the folder exists and says its version.
-    writable: OnceLock<()>,
+    writable: AtomicBool,
     /// Objects whose bytes this process wrote or has digested.
     whole: Mutex<BTreeSet<Digest>>,
+    /// Folders of objects that this process made and whose names may not last yet.
+    new_folders: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Cache {
@@ -86,8 +91,9 @@ impl Cache {
     pub fn open(root: &Path) -> Result<Self, CacheError> {
         let cache = Self {
             root: root.to_owned(),
-            writable: OnceLock::new(),
+            writable: AtomicBool::new(false),
             whole: Mutex::default(),
+            new_folders: Mutex::default(),
         };
         cache.check_version()?;
         Ok(cache)
@@ -141,19 +147,29 @@ impl Cache {
 
     /// Makes the folder and its version file; every write calls this first.
     fn ensure(&self) -> Result<(), CacheError> {
-        if self.writable.get().is_some() {
+        if self.writable.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let tmp = self.tmp();
-        fs::create_dir_all(&tmp).at("make the folder", &tmp)?;
         if !self.check_version()? {
-            let aside = self.temporary_name();
-            fs::write(&aside, format!("{LAYOUT_VERSION}\n")).at("write", &aside)?;
-            let path = self.version_path();
-            fs::rename(&aside, &path).at("make", &path)?;
+            self.write_version()?;
         }
-        let _ = self.writable.set(());
+        let tmp = self.tmp();
+        disk::create_folders(&tmp).at("make the folder", &tmp)?;
+        self.writable.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Writes the version file, in the place of what is there, once the folders that a result relies on last. It is
+    /// synced: a cache without one gets another, but every command refuses one whose version is no version.
+    fn write_version(&self) -> Result<(), CacheError> {
+        for folder in [self.tmp(), self.root.join("objects")] {
+            disk::create_folders(&folder).at("make the folder", &folder)?;
+        }
+        disk::sync_folder(&self.root).at("sync", &self.root)?;
+        let (aside, path) = (self.temporary_name(), self.version_path());
+        disk::write(&aside, format!("{LAYOUT_VERSION}\n").as_bytes()).at("write", &aside)?;
+        disk::sync(&aside).at("sync", &aside)?;
+        disk::rename(&aside, &path).at("make", &path)
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use mlbuild_action::{Table, Tree};
 use mlbuild_digest::Digest;
+use mlbuild_disk as disk;
 
 use crate::error::At;
 use crate::{Cache, CacheError, wire};
@@ -52,10 +53,10 @@ impl Cache {
         }
         self.ensure()?;
         let folder = path.parent().expect("it is in a folder");
-        fs::create_dir_all(folder).at("make the folder", folder)?;
+        disk::create_folders(folder).at("make the folder", folder)?;
         let aside = self.temporary_name();
-        fs::write(&aside, bytes()).at("write", &aside)?;
-        fs::rename(&aside, &path).at("make", &path)
+        disk::write(&aside, &bytes()).at("write", &aside)?;
+        disk::rename(&aside, &path).at("make", &path)
     }
 
     fn listing_path(&self, digest: &Digest) -> PathBuf {

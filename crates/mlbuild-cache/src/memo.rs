@@ -8,6 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use mlbuild_digest::{Digest, Encoder};
+use mlbuild_disk as disk;
 
 use crate::error::At;
 use crate::{Cache, CacheError};
@@ -31,11 +32,11 @@ impl Cache {
         self.ensure()?;
         let path = self.memo_path(key);
         let folder = path.parent().expect("it is in a folder");
-        fs::create_dir_all(folder).at("make the folder", folder)?;
+        disk::create_folders(folder).at("make the folder", folder)?;
         let aside = self.temporary_name();
         let bytes = [seal(key, value).as_bytes(), value].concat();
-        fs::write(&aside, bytes).at("write", &aside)?;
-        fs::rename(&aside, &path).at("make", &path)
+        disk::write(&aside, &bytes).at("write", &aside)?;
+        disk::rename(&aside, &path).at("make", &path)
     }
 
     fn memo_path(&self, key: &Digest) -> PathBuf {

@@ -6,12 +6,14 @@
 //! storing the same bytes again heals one that was damaged, and is made young.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 
 use mlbuild_digest::{Digest, Hasher};
+use mlbuild_disk as disk;
 
 use crate::error::At;
 use crate::{Cache, CacheError};
@@ -128,6 +130,24 @@ impl Cache {
         self.verify(digest)
     }
 
+    /// Makes a folder of objects if it is missing, and says whether its own name may not last yet: also if it is another
+    /// thread that has just made it.
+    fn is_new(&self, folder: &Path) -> Result<bool, CacheError> {
+        let mut new = self.new_folders();
+        if !folder.is_dir() {
+            disk::create_folders(folder).at("make the folder", folder)?;
+            new.insert(folder.to_owned());
+        }
+        Ok(new.contains(folder))
+    }
+
+    fn new_folders(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        // No thread panics while it holds the lock.
+        self.new_folders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn note_whole(&self, digest: &Digest) {
         // Forgetting costs another look, so a thread that panicked while it held the lock costs nothing else.
         if let Ok(mut whole) = self.whole.lock() {
@@ -139,10 +159,10 @@ impl Cache {
     pub(crate) fn quarantine(&self, path: &Path) {
         let folder = self.root.join("quarantine");
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if fs::create_dir_all(&folder).is_ok() {
-            let _ = fs::rename(
+        if disk::create_folders(&folder).is_ok() {
+            let _ = disk::rename(
                 path,
-                folder.join(format!("{name}.{}", crate::scratch::unique())),
+                &folder.join(format!("{name}.{}", crate::scratch::unique())),
             );
         }
     }
@@ -159,7 +179,7 @@ impl Batch<'_> {
             return Ok(digest);
         }
         let aside = self.cache.temporary_name();
-        let written = write_new(&aside, bytes).at("write", &aside);
+        let written = disk::write_synced(&aside, bytes).at("write", &aside);
         self.publish_or_remove(&aside, &digest, written)?;
         Ok(digest)
     }
@@ -171,11 +191,11 @@ impl Batch<'_> {
     pub fn put_file(&mut self, path: &Path) -> Result<(Digest, u64), CacheError> {
         let aside = self.cache.temporary_name();
         // The digest is taken of the copy, so that it is of the bytes stored even if the file changes meanwhile.
-        let stored = fs::copy(path, &aside)
+        let stored = disk::copy(path, &aside)
             .at("copy", path)
             .and_then(|_| self.adopt_file(&aside));
         if stored.is_err() {
-            let _ = fs::remove_file(&aside);
+            let _ = disk::remove(&aside);
         }
         stored
     }
@@ -192,19 +212,17 @@ impl Batch<'_> {
             return self.put_file(path);
         }
         // A program may have left its output without read permission for us, or longer than it said.
-        fs::set_permissions(path, Permissions::from_mode(0o444)).at("make read-only", path)?;
+        disk::set_mode(path, 0o444).at("make read-only", path)?;
         let mut hasher = Hasher::new();
         let digest = hasher.update_file(path).at("read", path)?.finish();
         let size_bytes = metadata.len();
         if self.has_whole(&digest, size_bytes)? {
-            fs::remove_file(path).at("remove", path)?;
+            disk::remove(path).at("remove", path)?;
             return Ok((digest, size_bytes));
         }
         // A program may have kept the time of what it copied.
         freshen(path);
-        let synced = File::open(path)
-            .and_then(|file| file.sync_data())
-            .at("sync", path);
+        let synced = disk::sync(path).at("sync", path);
         match synced.and_then(|()| self.publish(path, &digest)) {
             Err(CacheError::Io { source, .. })
                 if source.kind() == io::ErrorKind::CrossesDevices
@@ -223,8 +241,11 @@ impl Batch<'_> {
     /// Those of syncing.
     pub fn finish(self) -> Result<(), CacheError> {
         for folder in &self.folders {
-            sync_folder(folder)?;
+            disk::sync_folder(folder).at("sync", folder)?;
         }
+        self.cache
+            .new_folders()
+            .retain(|folder| !self.folders.contains(folder));
         Ok(())
     }
 
@@ -245,7 +266,7 @@ impl Batch<'_> {
     ) -> Result<(), CacheError> {
         let published = written.and_then(|()| self.publish(aside, digest));
         if published.is_err() {
-            let _ = fs::remove_file(aside);
+            let _ = disk::remove(aside);
         }
         published
     }
@@ -254,43 +275,20 @@ impl Batch<'_> {
     fn publish(&mut self, aside: &Path, digest: &Digest) -> Result<(), CacheError> {
         let path = self.cache.object_path(digest);
         let folder = path.parent().expect("an object is in a folder").to_owned();
-        if !folder.is_dir() {
-            fs::create_dir_all(&folder).at("make the folder", &folder)?;
+        if self.cache.is_new(&folder)? {
             self.folders.insert(self.cache.root.join("objects"));
         }
-        fs::rename(aside, &path).at("make", &path)?;
+        disk::rename(aside, &path).at("make", &path)?;
         self.cache.note_whole(digest);
         self.folders.insert(folder);
         Ok(())
     }
 }
 
-/// Writes a new read-only file and syncs it.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.set_permissions(Permissions::from_mode(0o444))?;
-    file.sync_data()
-}
-
 /// Makes a file young: it is needed now, so garbage collection leaves it alone for a while. Where that is refused the
 /// file keeps its age, and the project's lock protects it all the same.
 pub(crate) fn freshen(path: &Path) {
-    use std::os::unix::ffi::OsStrExt;
-    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else {
-        return;
-    };
-    // SAFETY: the path is null-terminated and outlives the call; no times means the time now.
-    unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), std::ptr::null(), 0) };
-}
-
-/// Makes the names in a folder last.
-pub(crate) fn sync_folder(path: &Path) -> Result<(), CacheError> {
-    match File::open(path).and_then(|folder| folder.sync_all()) {
-        // Some network file systems cannot sync a folder, and do not need it.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        answer => answer.at("sync", path),
-    }
+    let _ = disk::touch(path);
 }
 
 #[cfg(test)]

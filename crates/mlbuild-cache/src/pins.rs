@@ -5,13 +5,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mlbuild_action::ActionKey;
 use mlbuild_digest::Digest;
+use mlbuild_disk as disk;
 
 use crate::error::At;
-use crate::objects::{sync_folder, write_new};
 use crate::results::file_name;
 use crate::{Cache, CacheError, wire};
 
@@ -52,14 +52,45 @@ impl Cache {
     /// Those of writing.
     pub fn set_pin(&self, pin: &Pin) -> Result<(), CacheError> {
         self.ensure()?;
+        self.sync_results(&pin.keys)?;
         let path = self.pin_path(&pin.name);
         let folder = path.parent().expect("it is in a folder");
-        fs::create_dir_all(folder).at("make the folder", folder)?;
+        disk::create_folders(folder).at("make the folder", folder)?;
         let aside = self.temporary_name();
         // It is relied on: unlike a note, it is synced.
-        write_new(&aside, &wire::encode_pin(pin)).at("write", &aside)?;
-        fs::rename(&aside, &path).at("make", &path)?;
-        sync_folder(folder)
+        disk::write_synced(&aside, &wire::encode_pin(pin)).at("write", &aside)?;
+        disk::rename(&aside, &path).at("make", &path)?;
+        // What is pinned is promised, and this may be the first name in any folder from here up to the project's.
+        let folders = folder
+            .ancestors()
+            .take(4)
+            .filter(|it| !it.as_os_str().is_empty());
+        for folder in folders {
+            disk::sync_folder(folder).at("sync", folder)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the names of results and of their objects last. A build leaves results to the system, since one that is lost
+    /// is made again; one that is pinned may be wanted when it can no longer be made.
+    fn sync_results(&self, keys: &BTreeSet<ActionKey>) -> Result<(), CacheError> {
+        let mut files = Vec::new();
+        for key in keys {
+            files.push(self.result_path(key));
+            let result = self.lookup(key)?;
+            let entries = result.iter().flat_map(|it| it.artifact.tree.entries());
+            files.extend(entries.map(|entry| self.object_path(&entry.digest)));
+        }
+        let folders = files.iter().filter_map(|file| file.parent());
+        let above = folders.clone().filter_map(Path::parent);
+        let folders = folders.chain(above).chain([&*self.root]);
+        for folder in folders.collect::<BTreeSet<&Path>>() {
+            match disk::sync_folder(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                answer => answer.at("sync", folder)?,
+            }
+        }
+        Ok(())
     }
 
     /// Removes a pin; says whether there was one.
@@ -68,7 +99,7 @@ impl Cache {
     /// Those of removing.
     pub fn remove_pin(&self, name: &str) -> Result<bool, CacheError> {
         let path = self.pin_path(name);
-        match fs::remove_file(&path) {
+        match disk::remove(&path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error).at("remove", &path),

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use mlbuild_action::{ActionKey, ActionResult, Description};
 use mlbuild_digest::Digest;
+use mlbuild_disk as disk;
 
 use crate::error::At;
-use crate::objects::{freshen, write_new};
+use crate::objects::freshen;
 use crate::{Cache, CacheError, wire};
 
 /// What a target was when it was last built.
@@ -67,13 +68,13 @@ impl Cache {
         let key = description.key();
         let path = self.result_path(&key);
         let folder = path.parent().expect("a result is in a folder");
-        fs::create_dir_all(folder).at("make the folder", folder)?;
+        disk::create_folders(folder).at("make the folder", folder)?;
 
         let aside = self.temporary_name();
-        let stored = write_new(&aside, &wire::encode_result(description, result))
+        let stored = disk::write_synced(&aside, &wire::encode_result(description, result))
             .at("write", &aside)
             .and_then(|()| self.publish_result(&aside, &path, &key));
-        let _ = fs::remove_file(&aside);
+        let _ = disk::remove(&aside);
         Ok(stored?.unwrap_or_else(|| result.clone()))
     }
 
@@ -84,19 +85,19 @@ impl Cache {
         path: &Path,
         key: &ActionKey,
     ) -> Result<Option<ActionResult>, CacheError> {
-        match fs::hard_link(aside, path) {
+        match disk::link(aside, path) {
             Ok(()) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let first = self.lookup(key)?;
                 match first {
                     Some(_) => freshen(path),
                     // It lost its objects, or is damaged: ours takes its place.
-                    None => fs::rename(aside, path).at("make", path)?,
+                    None => disk::rename(aside, path).at("make", path)?,
                 }
                 Ok(first)
             }
             // File systems without hard links: the last writer wins, with an interchangeable result.
-            Err(_) => fs::rename(aside, path).at("make", path).map(|()| None),
+            Err(_) => disk::rename(aside, path).at("make", path).map(|()| None),
         }
     }
 
@@ -118,10 +119,10 @@ impl Cache {
         self.ensure()?;
         let path = self.last_path(target);
         let folder = path.parent().expect("it is in a folder");
-        fs::create_dir_all(folder).at("make the folder", folder)?;
+        disk::create_folders(folder).at("make the folder", folder)?;
         let aside = self.temporary_name();
-        fs::write(&aside, wire::encode_last(target, last)).at("write", &aside)?;
-        fs::rename(&aside, &path).at("make", &path)
+        disk::write(&aside, &wire::encode_last(target, last)).at("write", &aside)?;
+        disk::rename(&aside, &path).at("make", &path)
     }
 
     fn has_all(&self, result: &ActionResult) -> bool {
@@ -146,7 +147,7 @@ impl Cache {
         Ok(decoded)
     }
 
-    fn result_path(&self, key: &ActionKey) -> PathBuf {
+    pub(crate) fn result_path(&self, key: &ActionKey) -> PathBuf {
         let name = key.to_string();
         let (folder, rest) = name.split_at(2);
         self.root

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mlbuild_disk as disk;
+
 use crate::error::At;
 use crate::{Cache, CacheError};
 
@@ -95,7 +97,7 @@ impl Cache {
     pub fn scratch(&self) -> Result<Scratch, CacheError> {
         self.ensure()?;
         let path = self.temporary_name();
-        fs::create_dir(&path).at("make the folder", &path)?;
+        disk::create_folder(&path).at("make the folder", &path)?;
         Ok(Scratch { path })
     }
 
@@ -121,18 +123,17 @@ pub(crate) fn remove_all(path: &Path) {
         return;
     };
     if !metadata.is_dir() {
-        let _ = fs::remove_file(path);
+        let _ = disk::remove(path);
         return;
     }
-    if fs::remove_dir_all(path).is_err() {
+    if disk::remove_folder(path).is_err() {
         make_writable(path);
-        let _ = fs::remove_dir_all(path);
+        let _ = disk::remove_folder(path);
     }
 }
 
 fn make_writable(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o755));
+    let _ = disk::set_mode(folder, 0o755);
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mlbuild_disk as disk;
+
 use crate::CacheError;
 use crate::error::At;
 use crate::scratch::{is_stale, remove_all, unique};
@@ -13,7 +15,7 @@ use crate::scratch::{is_stale, remove_all, unique};
 /// What dead processes left there under such names is removed on the way.
 pub(crate) fn aside(destination: &Path) -> Result<PathBuf, CacheError> {
     let parent = destination.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).at("make the folder", parent)?;
+    disk::create_folders(parent).at("make the folder", parent)?;
     let prefix = prefix(destination);
     for entry in fs::read_dir(parent).at("list", parent)?.flatten() {
         let name = entry.file_name();
@@ -47,13 +49,13 @@ pub(crate) fn swap(new: &Path, destination: &Path) -> Result<(), CacheError> {
             Ok(())
         }
         // A file over a file, or nothing there yet: one rename.
-        _ => fs::rename(new, destination).at("make", destination),
+        _ => disk::rename(new, destination).at("make", destination),
     }
 }
 
 /// Lets two existing paths change places.
 fn exchange(new: &Path, old: &Path) -> io::Result<()> {
-    match exchange_atomically(new, old) {
+    match disk::exchange(new, old) {
         Err(error) if is_unsupported(&error) => exchange_by_renames(new, old),
         answer => answer,
     }
@@ -66,48 +68,18 @@ fn is_unsupported(error: &io::Error) -> bool {
     )
 }
 
-#[cfg(target_os = "linux")]
-fn exchange_atomically(new: &Path, old: &Path) -> io::Result<()> {
-    use std::ffi::CString;
-    use std::os::unix::ffi::OsStrExt;
-
-    let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes());
-    let (new, old) = (c_path(new)?, c_path(old)?);
-    // SAFETY: both paths are null-terminated strings that outlive the call.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_renameat2,
-            libc::AT_FDCWD,
-            new.as_ptr(),
-            libc::AT_FDCWD,
-            old.as_ptr(),
-            libc::RENAME_EXCHANGE,
-        )
-    };
-    if answer == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn exchange_atomically(_new: &Path, _old: &Path) -> io::Result<()> {
-    Err(io::Error::from_raw_os_error(libc::ENOSYS))
-}
-
 /// Three renames, for file systems that cannot exchange. A crash between the first two leaves `old` missing; the next
 /// build sees that and restores it from the cache.
 fn exchange_by_renames(new: &Path, old: &Path) -> io::Result<()> {
     let mut third = new.as_os_str().to_owned();
     third.push("-old");
     let third = PathBuf::from(third);
-    fs::rename(old, &third)?;
-    if let Err(error) = fs::rename(new, old) {
-        fs::rename(&third, old)?;
+    disk::rename(old, &third)?;
+    if let Err(error) = disk::rename(new, old) {
+        disk::rename(&third, old)?;
         return Err(error);
     }
-    fs::rename(&third, new)
+    disk::rename(&third, new)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Trees: ingest (a folder of ours to the CAS) and materialize (the CAS to files).
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mlbuild_action::{Tree, TreeEntry};
 use mlbuild_digest::Hasher;
+use mlbuild_disk as disk;
 
 use crate::error::At;
 use crate::scratch::remove_all;
@@ -107,11 +108,11 @@ impl Cache {
         match to {
             Destination::File(path) => self.take_out(only_file(tree, path)?, aside, mode),
             Destination::Folder(_) => {
-                fs::create_dir(aside).at("make the folder", aside)?;
+                disk::create_folder(aside).at("make the folder", aside)?;
                 for entry in tree.entries() {
                     let path = aside.join(&entry.path);
                     let parent = path.parent().expect("a file is in a folder");
-                    fs::create_dir_all(parent).at("make the folder", parent)?;
+                    disk::create_folders(parent).at("make the folder", parent)?;
                     self.take_out(entry, &path, mode)?;
                 }
                 Ok(())
@@ -140,12 +141,12 @@ impl Cache {
                     digest: entry.digest,
                 });
             }
-            if fs::hard_link(&object, path).is_ok() {
+            if disk::link(&object, path).is_ok() {
                 return Ok(());
             }
         }
         // `copy` lets the kernel share the blocks where the file system can.
-        fs::copy(&object, path).at("write", path)?;
+        disk::copy(&object, path).at("write", path)?;
         // The bytes are in memory already: this costs little, and nothing damaged is ever handed out as a copy.
         let copied = Hasher::new().update_file(path).at("read", path)?.finish();
         if copied != entry.digest {
@@ -153,13 +154,13 @@ impl Cache {
                 digest: entry.digest,
             });
         }
-        let permissions = match (mode, entry.executable) {
+        let bits = match (mode, entry.executable) {
             (MaterializeMode::Copy, false) => 0o644,
             (MaterializeMode::Copy, true) => 0o755,
             (MaterializeMode::Link, false) => 0o444,
             (MaterializeMode::Link, true) => 0o555,
         };
-        fs::set_permissions(path, Permissions::from_mode(permissions)).at("set the mode of", path)
+        disk::set_mode(path, bits).at("set the mode of", path)
     }
 
     /// Whether exactly this tree already stands at `to`: no file more, none less, none other. Unchanged files are not

@@ -704,7 +704,10 @@ impl<'a> Building<'a, '_, '_> {
         for label in rest {
             self.skip(&label, None);
         }
-        self.sources.save();
+        if let Err(error) = self.sources.save() {
+            let help = "the next build reads every source file again; nothing else is lost";
+            self.trouble(Diagnostic::warning("cache::io", error.to_string()).help(help));
+        }
         let looks = self.sources.looks();
         let queries_planned = self.analyses.planned();
         let witness = self.sources.witness();

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use mlbuild_action::{Diagnostic, Progress};
+use mlbuild_cache::Holder;
 pub use mlbuild_lineage::Outcome;
 use mlbuild_manifest::Label;
 
@@ -39,10 +40,10 @@ impl Fault {
 /// Something that happened.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
-    /// Another build of this project is running; this one waits for it.
+    /// Another command changes this project's cache; this build waits for it.
     Waiting {
-        /// Process id of the other build, if it could be read.
-        pid: Option<u32>,
+        /// The other command.
+        holder: Holder,
     },
     /// An action of a target begins to execute.
     Started {

@@ -16,6 +16,7 @@ use mlbuild_action::{
     Request, Table, Tree, TreeEntry, Work,
 };
 use mlbuild_cache::{CacheError, Destination, MaterializeMode};
+use mlbuild_disk as disk;
 
 use crate::project::{Executors, Project};
 use crate::resolve::{Material, Resolved};
@@ -134,7 +135,7 @@ impl Job<'_> {
         let at = |name: &str| scratch.join(name);
         let (output, temporary) = (at(OUTPUT), at("tmp"));
         for folder in [&output, &temporary, &at("in")] {
-            fs::create_dir(folder).map_err(|e| io_failure("make the folder", folder, &e))?;
+            disk::create_folder(folder).map_err(|e| io_failure("make the folder", folder, &e))?;
         }
         let inputs = self.inputs(&at("in"))?;
         let request = Request {
@@ -178,7 +179,8 @@ impl Job<'_> {
                 && parent != folder
                 && !parent.is_dir()
             {
-                fs::create_dir(parent).map_err(|e| io_failure("make the folder", parent, &e))?;
+                disk::create_folder(parent)
+                    .map_err(|e| io_failure("make the folder", parent, &e))?;
             }
             let input = match material {
                 _ if let Layout::Folder(path) = self.layout => InputFolder {
@@ -228,7 +230,7 @@ impl Job<'_> {
         // A link is given out for bytes that were digested; what is made of them is cut from there.
         let stored = beside(&path, "stored");
         self.link(name, tree, &stored)?;
-        fs::create_dir(&path).map_err(|e| io_failure("make the folder", &path, &e))?;
+        disk::create_folder(&path).map_err(|e| io_failure("make the folder", &path, &e))?;
         let failed = |d| JobFailure::Failure(Failure::Environment(d));
         let files = &self.executors.files;
         for entry in tree.entries() {
@@ -305,16 +307,16 @@ fn link_sources<'t>(
     entries: impl Iterator<Item = &'t TreeEntry>,
     folder: &Path,
 ) -> Result<(), JobFailure> {
-    fs::create_dir_all(folder).map_err(|e| io_failure("make the folder", folder, &e))?;
+    disk::create_folders(folder).map_err(|e| io_failure("make the folder", folder, &e))?;
     let mut parents = std::collections::BTreeSet::new();
     for entry in entries {
         let link = folder.join(&entry.path);
         if let Some(parent) = link.parent()
             && parents.insert(parent.to_owned())
         {
-            fs::create_dir_all(parent).map_err(|e| io_failure("make the folder", parent, &e))?;
+            disk::create_folders(parent).map_err(|e| io_failure("make the folder", parent, &e))?;
         }
-        std::os::unix::fs::symlink(root.join(&entry.path), &link)
+        disk::symlink(&root.join(&entry.path), &link)
             .map_err(|e| io_failure("make the link", &link, &e))?;
     }
     Ok(())
@@ -326,11 +328,11 @@ fn keep_rejected(diagnostic: Diagnostic, output: &Path, rejected: &Path) -> Fail
     if is_empty {
         return Failure::Rejected(diagnostic);
     }
-    let _ = fs::remove_dir_all(rejected);
+    let _ = disk::remove_folder(rejected);
     let kept = rejected
         .parent()
-        .map_or(Ok(()), fs::create_dir_all)
-        .and_then(|()| fs::rename(output, rejected));
+        .map_or(Ok(()), disk::create_folders)
+        .and_then(|()| disk::rename(output, rejected));
     Failure::Rejected(match kept {
         Ok(()) => diagnostic.detail([format!(
             "what was rejected is kept at {}",

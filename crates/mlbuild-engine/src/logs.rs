@@ -4,10 +4,10 @@
 //! so stands before each stage's own lines. Logs are for people: nothing reads them to decide.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use mlbuild_disk as disk;
 use mlbuild_manifest::Label;
 
 /// Where the log of `label` is, below the project's state folder.
@@ -21,7 +21,7 @@ pub fn log_path(state: &Path, label: &Label) -> PathBuf {
 /// The open logs of one build.
 pub(crate) struct Logs<'a> {
     state: &'a Path,
-    open: BTreeMap<Label, File>,
+    open: BTreeMap<Label, disk::Log>,
 }
 
 impl<'a> Logs<'a> {
@@ -37,9 +37,9 @@ impl<'a> Logs<'a> {
         if !self.open.contains_key(label) {
             let path = log_path(self.state, label);
             if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
+                disk::create_folders(folder)?;
             }
-            self.open.insert(label.clone(), File::create(path)?);
+            self.open.insert(label.clone(), disk::Log::create(&path)?);
         }
         self.line(label, &format!("--- {stage}"))
     }
@@ -47,7 +47,7 @@ impl<'a> Logs<'a> {
     /// Adds a line to the log of a target that has started.
     pub(crate) fn line(&mut self, label: &Label, line: &str) -> io::Result<()> {
         match self.open.get_mut(label) {
-            Some(file) => writeln!(file, "{line}"),
+            Some(log) => log.line(line),
             None => Ok(()),
         }
     }

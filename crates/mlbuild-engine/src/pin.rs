@@ -6,6 +6,7 @@ use mlbuild_action::Diagnostic;
 use mlbuild_cache::Pin;
 use mlbuild_manifest::Label;
 
+use crate::Fault;
 use crate::gc::unreadable;
 use crate::plan::plan;
 use crate::project::{Executors, Project};
@@ -13,20 +14,23 @@ use crate::project::{Executors, Project};
 /// Pins `label` as it is declared now under `name`; `now` is in seconds since 1970. The caller holds the project's lock.
 ///
 /// # Errors
-/// If it, or something that it needs, is not built as it is declared now; if another state has that name; those of the
-/// cache.
+/// With whose fault it is: if it, or something that it needs, is not built as it is declared now; if another state has
+/// that name; those of the cache.
 pub fn pin(
     project: &Project,
     executors: &Executors,
     label: &Label,
     name: &str,
     now: i64,
-) -> Result<Pin, Diagnostic> {
+) -> Result<Pin, (Fault, Diagnostic)> {
+    let users = |diagnostic| (Fault::User, diagnostic);
+    let environments = |error| (Fault::Environment, unreadable(error));
     let planned = plan(project, std::slice::from_ref(label), executors);
     if let Some(missing) = planned.iter().find(|planned| planned.artifact.is_none()) {
         let message = format!("`{}` is not built as it is declared now", missing.label);
         let help = format!("`mlbuild build {label}` builds what is to be pinned");
-        return Err(Diagnostic::error("pin::not-built", message).help(help));
+        let diagnostic = Diagnostic::error("pin::not-built", message);
+        return Err(users(diagnostic.help(help)));
     }
     let target = planned.iter().find(|planned| planned.label == *label);
     let artifact = target
@@ -44,17 +48,17 @@ pub fn pin(
         keys,
         pinned_at: now,
     };
-    let pins = project.cache.pins().map_err(unreadable)?;
+    let pins = project.cache.pins().map_err(environments)?;
     match pins.into_iter().find(|old| old.name == name) {
         Some(old) if old.keys == pin.keys && old.target == pin.target => Ok(old),
         Some(old) => {
             let message = format!("the pin `{name}` holds another state, of `{}`", old.target);
             let help =
                 format!("`mlbuild unpin {name}` lets it go; `--name` gives this one another name");
-            Err(Diagnostic::error("pin::taken", message).help(help))
+            Err(users(Diagnostic::error("pin::taken", message).help(help)))
         }
         None => {
-            project.cache.set_pin(&pin).map_err(unreadable)?;
+            project.cache.set_pin(&pin).map_err(environments)?;
             Ok(pin)
         }
     }

@@ -117,7 +117,8 @@ pub fn plan(project: &Project, wanted: &[Label], executors: &Executors) -> Vec<P
         }
         planned.push(target);
     }
-    sources.save();
+    // Where nothing can be written, a plan is made all the same.
+    let _ = sources.save();
     planned
 }
 

@@ -230,8 +230,8 @@ impl<'a> Sources<'a> {
     }
 
     /// Remembers the digests for the next build; losing them costs time only.
-    pub(crate) fn save(&mut self) {
-        let _ = self.index.save();
+    pub(crate) fn save(&mut self) -> Result<(), CacheError> {
+        self.index.save()
     }
 
     /// How often source files were looked at.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::In;
+use crate::schema::with_end;
 use crate::{Lineage, LineageError};
 
 impl Lineage {
@@ -38,14 +39,17 @@ impl Lineage {
         read().within(&self.path)
     }
 
-    /// The copies that migrations made of the database at `path` before they changed it, oldest first.
+    /// The sound ones of the copies that migrations made of the database at `path` before they changed it, oldest first.
     pub fn backups(path: &Path) -> Vec<PathBuf> {
-        let name = |version: u32| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(format!(".v{version}"));
-            PathBuf::from(name)
-        };
-        let backups = (1..crate::SCHEMA_VERSION).map(name);
-        backups.filter(|backup| backup.exists()).collect()
+        let backups = (1..crate::SCHEMA_VERSION).map(|it| with_end(path, &format!(".v{it}")));
+        backups
+            .filter(|backup| Self::is_sound_copy(backup))
+            .collect()
+    }
+
+    /// Whether `path` is a whole lineage database, of whatever version.
+    pub(crate) fn is_sound_copy(path: &Path) -> bool {
+        let copy = Self::open_read_only(path).ok().flatten();
+        copy.is_some_and(|copy| copy.problems().is_ok_and(|problems| problems.is_empty()))
     }
 }

@@ -1,8 +1,9 @@
 //! What can go wrong with the lineage database.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// Why lineage could not be recorded or read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -45,6 +46,15 @@ pub enum LineageError {
         /// The database.
         path: PathBuf,
     },
+    /// A crash left a change half made, and it cannot be undone here.
+    #[error(
+        "a crash left the lineage database `{}` half written, and it cannot be put right: it is read-only here",
+        path.display()
+    )]
+    HalfWritten {
+        /// The database.
+        path: PathBuf,
+    },
     /// A query of the user's that SQLite refuses.
     #[error("{message}")]
     Query {
@@ -77,11 +87,23 @@ impl<T> In<T> for rusqlite::Result<T> {
     }
 }
 
+/// What the disk says, in SQLite's words.
+pub(crate) fn refused(error: io::Error) -> rusqlite::Error {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull => ffi::SQLITE_FULL,
+        io::ErrorKind::PermissionDenied => ffi::SQLITE_READONLY,
+        _ => ffi::SQLITE_IOERR,
+    };
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(error.to_string()))
+}
+
 impl LineageError {
     pub(crate) fn of(error: rusqlite::Error, path: &Path) -> Self {
         let path = path.to_owned();
         let message = error.to_string();
+        let extended = error.sqlite_error().map(|error| error.extended_code);
         match error.sqlite_error_code() {
+            _ if extended == Some(ffi::SQLITE_READONLY_ROLLBACK) => Self::HalfWritten { path },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path },
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path },
             Some(ErrorCode::NotADatabase) => Self::NotLineage { path },

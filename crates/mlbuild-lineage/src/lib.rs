@@ -56,7 +56,7 @@ impl Lineage {
     /// [`LineageError`]; none of them should stop a build.
     pub fn open(path: &Path) -> Result<Self, LineageError> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| LineageError::Sqlite {
+            mlbuild_disk::create_folders(folder).map_err(|error| LineageError::Sqlite {
                 path: path.to_owned(),
                 message: error.to_string(),
             })?;
@@ -71,7 +71,8 @@ impl Lineage {
         Ok(lineage)
     }
 
-    /// Opens the database to read; `None` if there is none yet. Writes nothing, not even a migration.
+    /// Opens the database to read; `None` if there is none yet. Writes nothing, not even a migration; but a change that a
+    /// crash left half made is undone first, since nobody can read a database that has one.
     ///
     /// # Errors
     /// [`LineageError`].
@@ -79,8 +80,20 @@ impl Lineage {
         if !path.exists() {
             return Ok(None);
         }
-        let lineage = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let version = schema::version(&lineage.connection, path)?;
+        let open = || {
+            let lineage = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let version = schema::version(&lineage.connection, path)?;
+            Ok((lineage, version))
+        };
+        let (lineage, version) = match open() {
+            Err(LineageError::HalfWritten { .. }) => {
+                // Who may write undoes it by looking.
+                let writer = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+                schema::version(&writer.connection, path)?;
+                open()?
+            }
+            opened => opened?,
+        };
         // An empty file is what a build leaves that was killed while it made the database.
         Ok((version > 0).then_some(lineage))
     }

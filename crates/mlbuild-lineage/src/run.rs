@@ -1,8 +1,10 @@
 //! Recording a run.
 
+use std::path::Path;
+
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use crate::error::In;
+use crate::error::{In, refused};
 use crate::record::{
     ActionRecord, ArtifactRecord, EpochRecord, FlowRecord, Micros, Outcome, RunId, RunStart,
     RunStatus, TargetRecord,
@@ -108,7 +110,8 @@ impl Run<'_> {
         let waiting = std::mem::take(&mut self.waiting);
         self.presses = false;
         let (start, known) = (&self.start, self.id);
-        let written = write(&mut self.lineage.connection, |transaction| {
+        let Lineage { connection, path } = &mut *self.lineage;
+        let written = write(connection, path, |transaction| {
             let run = match known {
                 Some(run) => run,
                 None => insert_run(transaction, start)?,
@@ -135,10 +138,12 @@ impl Drop for Run<'_> {
 
 fn write<T>(
     connection: &mut Connection,
+    path: &Path,
     body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let value = body(&transaction)?;
+    mlbuild_disk::transaction(path).map_err(refused)?;
     transaction.commit()?;
     Ok(value)
 }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use mlbuild_disk as disk;
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::LineageError;
-use crate::error::In;
+use crate::error::{In, refused};
+use crate::{Lineage, LineageError};
 
 /// Marks the file as ours, in SQLite's header: `mlbd`.
 const APPLICATION_ID: u32 = 0x6d6c_6264;
@@ -64,20 +65,34 @@ pub(crate) fn prepare(
     let mark = |name, value| transaction.pragma_update(None, name, value).within(path);
     mark("application_id", APPLICATION_ID)?;
     mark("user_version", migrations.len() as u32)?;
+    disk::transaction(path).map_err(refused).within(path)?;
     transaction.commit().within(path)
 }
 
-/// Copies the database to `lineage.db.v1`, unless an earlier attempt did.
+/// Copies the database to `lineage.db.v1`, unless an earlier attempt did. The copy lasts when this returns: SQLite does
+/// not sync what it vacuums into, and half a copy is worse than none.
 fn back_up(connection: &Connection, path: &Path, version: u32) -> Result<(), LineageError> {
-    let mut backup = path.as_os_str().to_owned();
-    backup.push(format!(".v{version}"));
-    let backup = PathBuf::from(backup);
-    if backup.exists() {
+    let backup = with_end(path, &format!(".v{version}"));
+    if Lineage::is_sound_copy(&backup) {
         return Ok(());
     }
-    let target = backup.to_string_lossy();
+    let aside = with_end(&backup, ".new");
+    let _ = disk::remove(&aside);
+    disk::transaction(&aside).map_err(refused).within(&aside)?;
+    let target = aside.to_string_lossy();
     connection
         .execute("vacuum into ?1", [&target])
-        .within(&backup)?;
-    Ok(())
+        .within(&aside)?;
+    disk::sync(&aside)
+        .and_then(|()| disk::rename(&aside, &backup))
+        .and_then(|()| disk::sync_folder(path.parent().unwrap_or(Path::new("."))))
+        .map_err(refused)
+        .within(&backup)
+}
+
+/// `path` with more at its end.
+pub(crate) fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(end);
+    PathBuf::from(path)
 }

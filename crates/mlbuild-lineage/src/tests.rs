@@ -521,6 +521,64 @@ fn a_migration_keeps_a_copy_of_what_was() {
 }
 
 #[test]
+fn a_change_that_a_crash_left_half_made_is_undone_by_who_reads() {
+    let (dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    record_a_build(&mut lineage, 0);
+    // More than fits into memory, so that some of it is in the file before it is committed.
+    let connection = &mut lineage.connection;
+    connection.pragma_update(None, "cache_size", 1).unwrap();
+    connection.execute_batch("begin immediate").unwrap();
+    let insert = "insert into run (command, selection, started) values (?, '', 9)";
+    for _ in 0..200 {
+        connection.execute(insert, ["long ".repeat(100)]).unwrap();
+    }
+    let left = dir.path().join("left.db");
+    fs::copy(&path, &left).unwrap();
+    let journal = |path: &Path| schema::with_end(path, "-journal");
+    fs::copy(journal(&path), journal(&left)).unwrap();
+    assert_ne!(fs::metadata(&left).unwrap().len(), 0);
+
+    assert_eq!(Lineage::check(&left), [""; 0]);
+    assert!(!journal(&left).exists());
+    let left = Lineage::open_read_only(&left).unwrap().unwrap();
+    assert_eq!(cells(&left, "select count(*) from runs"), [[Cell::Int(1)]]);
+}
+
+#[test]
+fn half_a_copy_that_a_crash_left_is_made_again_before_a_migration() {
+    let (dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    record_a_build(&mut lineage, 0);
+    let copy = schema::with_end(&path, &format!(".v{SCHEMA_VERSION}"));
+    let whole = fs::read(&path).unwrap();
+    fs::write(&copy, &whole[..whole.len() / 2]).unwrap();
+    fs::write(schema::with_end(&copy, ".new"), "half").unwrap();
+
+    let recording = mlbuild_disk::record(dir.path());
+    let newer = [
+        schema::MIGRATIONS,
+        &["alter table run add column host text"],
+    ]
+    .concat();
+    schema::prepare(&mut lineage.connection, &path, &newer).unwrap();
+    let copied = Lineage::open_read_only(&copy).unwrap().unwrap();
+    assert_eq!(copied.last_runs(9).unwrap().len(), 1);
+
+    use mlbuild_disk::Recorded::{Rename, Sync, SyncFolder};
+    let steps = recording.finish().into_iter();
+    let steps: Vec<&str> = steps
+        .filter_map(|step| match step {
+            Sync { .. } => Some("sync"),
+            Rename { .. } => Some("rename"),
+            SyncFolder { .. } => Some("sync folder"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(steps, ["sync", "rename", "sync folder"], "the copy lasts");
+}
+
+#[test]
 fn a_database_of_the_first_schema_gains_column_edges() {
     let (_dir, path) = database();
     fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -47,10 +47,7 @@ impl<'a> Console<'a> {
     pub(crate) fn event(&mut self, event: &Event) {
         let t = self.terminal;
         match event {
-            Event::Waiting { pid } => {
-                let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-                self.line(&format!("waiting for another build of this project{who}"));
-            }
+            Event::Waiting { holder } => self.line(&format!("waiting for {holder}")),
             Event::Started {
                 label,
                 stage,

@@ -12,6 +12,14 @@ pub(crate) fn var(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Arms the fault that a test of crashes asks for. A release has none of this.
+#[cfg(debug_assertions)]
+pub(crate) fn arm_fault() {
+    if let Some(plan) = var("MLBUILD_FAULT") {
+        assert!(mlbuild_disk::arm(&plan), "`{plan}` is no plan of a fault");
+    }
+}
+
 /// The time now.
 #[expect(
     clippy::disallowed_methods,

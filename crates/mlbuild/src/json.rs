@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use mlbuild_action::{Diagnostic, Progress, Severity};
+use mlbuild_cache::Holder;
 use mlbuild_engine::{Event, Outcome, Planned, RunId, StaleReason, Summary, Unread, Verdict};
 use mlbuild_manifest::{Label, SourceText};
 use serde_json::{Value, json};
@@ -78,10 +79,15 @@ pub(crate) fn started(wanted: &[Label]) -> Value {
     json!({ "event": "run", "version": VERSION, "wanted": wanted })
 }
 
+/// For whom a command waits.
+pub(crate) fn waiting(holder: &Holder) -> Value {
+    json!({ "event": "waiting", "pid": holder.pid, "command": holder.about })
+}
+
 /// One event.
 pub(crate) fn event(event: &Event, sources: &[SourceText]) -> Value {
     match event {
-        Event::Waiting { pid } => json!({ "event": "waiting", "pid": pid }),
+        Event::Waiting { holder } => waiting(holder),
         Event::Started {
             label,
             stage,

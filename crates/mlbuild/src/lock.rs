@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use mlbuild_action::Cancel;
 use mlbuild_cache::{Cache, CacheError, Holder, ProjectLock};
-use serde_json::json;
 
+use crate::json;
 use crate::terminal::Terminal;
 use crate::wiring;
 
@@ -15,12 +15,14 @@ pub(crate) fn take(
     cancel: &Cancel,
     say: &mut dyn FnMut(&Holder),
 ) -> Result<Option<ProjectLock>, CacheError> {
-    let mut said = false;
+    let (mut said, mut looked) = (false, false);
     let mut waiting = |holder: &Holder| {
-        if !said {
+        // Who has just taken the lock may not have said so yet.
+        if !said && (looked || holder.pid.is_some()) {
             said = true;
             say(holder);
         }
+        looked = true;
         if cancel.is_cancelled() {
             ControlFlow::Break(())
         } else {
@@ -38,15 +40,9 @@ pub(crate) fn take_aloud(
 ) -> Result<Option<ProjectLock>, CacheError> {
     take(cache, cancel, &mut |holder| {
         if terminal.json {
-            crate::json::print(&json!({ "event": "waiting", "pid": holder.pid }));
+            json::print(&json::waiting(holder));
         } else {
-            terminal.note(&format!("waiting for {}", name(holder)));
+            terminal.note(&format!("waiting for {holder}"));
         }
     })
-}
-
-/// Who holds the lock, for people: `mlbuild build (process 42)`.
-fn name(holder: &Holder) -> String {
-    let pid = holder.pid.map(|pid| format!(" (process {pid})"));
-    format!("`mlbuild {}`{}", holder.about, pid.unwrap_or_default())
 }

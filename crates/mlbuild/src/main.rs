@@ -25,6 +25,8 @@ use crate::failure::{CommandFailure, EXIT_BUG};
 use crate::terminal::Terminal;
 
 fn main() -> ExitCode {
+    #[cfg(debug_assertions)]
+    env::arm_fault();
     // Parsing ends the process itself for --help and --version (0) and for wrong usage (2).
     let cli = Cli::parse();
     let terminal = Terminal::new(&cli.global);

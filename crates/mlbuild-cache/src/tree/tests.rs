@@ -3,6 +3,7 @@
     reason = "tests stand where the binary does, which has a clock"
 )]
 
+use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::SystemTime;
 

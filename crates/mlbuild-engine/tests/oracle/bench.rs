@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use mlbuild_action::{ActionKey, Cancel, Severity};
+use mlbuild_cache::Pin;
 use mlbuild_digest::Digest;
 use mlbuild_engine::{
-    Event, Executors, Options, Outcome, Project, Recorder, RunRecord, Slots, Snapshot, Verdict,
-    Witness,
+    CollectionOptions, Event, Executors, Finding, Options, Outcome, Project, Recorder, RunRecord,
+    Slots, Snapshot, Verdict, Witness,
 };
 use mlbuild_graph::Graph;
 use mlbuild_manifest::{Label, SourceText};
@@ -199,6 +200,38 @@ impl Bench {
             (target.label.name().to_owned(), (target.verdict, digest))
         });
         planned.collect()
+    }
+
+    /// Pins a target, if all that it needs is built; says whether it is pinned now.
+    pub(crate) fn pin(&self, name: &str) -> bool {
+        let (project, executors) = (self.open(now()), self.executors());
+        mlbuild_engine::pin(&project, &executors, &label(name), name, 0).is_ok()
+    }
+
+    pub(crate) fn pins(&self) -> Vec<Pin> {
+        self.open(now()).cache.pins().unwrap()
+    }
+
+    /// Collects what nothing needs, whatever its age.
+    pub(crate) fn collect(&self) {
+        let (project, executors) = (self.open(now()), self.executors());
+        let lock = project.cache.try_lock("gc").unwrap().unwrap();
+        let options = CollectionOptions {
+            keep_last: 0,
+            max_size_bytes: None,
+            grace: Duration::ZERO,
+            now: now(),
+        };
+        let chosen = mlbuild_engine::collection(&project, &executors, &options).unwrap();
+        mlbuild_engine::collect(&project, &chosen, &lock, &mut || true).unwrap();
+    }
+
+    /// What a check finds, and puts right if it is to.
+    pub(crate) fn check(&self, repair: bool) -> Vec<Finding> {
+        let project = self.open(now());
+        let lock = repair.then(|| project.cache.try_lock("fsck").unwrap().unwrap());
+        let findings = mlbuild_engine::fsck(&self.root, &project.cache, lock.as_ref()).unwrap();
+        findings.cache
     }
 
     /// The key of each target when it was last done.

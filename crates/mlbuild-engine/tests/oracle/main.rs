@@ -13,6 +13,8 @@
 //!
 //! `MLBUILD_ROUNDS` sets the number of sequences, and `MLBUILD_SEED` the first of them: a failure names the seed and
 //! lists the edits, and `MLBUILD_ROUNDS=1 MLBUILD_SEED=7` runs that one alone.
+//!
+//! [`loss`] holds the order of writes and syncs to a disk that forgets.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,8 +26,10 @@ mod bench;
 mod dice;
 mod edit;
 mod frame;
+mod loss;
 mod meaning;
 mod memory;
+mod power;
 mod sequence;
 mod toy;
 mod world;

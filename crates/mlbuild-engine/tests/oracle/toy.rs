@@ -96,6 +96,10 @@ impl<'a> Parsed<'a> {
     }
 
     fn analyze(&self, schemas: &BTreeMap<String, Schema>) -> Result<Analysis, Failure> {
+        if let Some((input, _)) = self.from.iter().find(|it| !schemas.contains_key(&it.0)) {
+            let unknown = Diagnostic::error("toy::input", format!("{input} is not known"));
+            return Err(Failure::Invalid(unknown));
+        }
         let from = self.from.iter();
         let nothing = from.fold(Analysis::default(), |analysis, (input, _)| {
             analysis.reading(input.clone(), [])

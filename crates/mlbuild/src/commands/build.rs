@@ -56,7 +56,10 @@ pub(crate) fn run(
         }
         show(event);
     };
-    let mut waiting = |holder: &Holder| emit(&Event::Waiting { pid: holder.pid });
+    let mut waiting = |holder: &Holder| {
+        let holder = holder.clone();
+        emit(&Event::Waiting { holder });
+    };
     let Some(_lock) = lock::take(&project.cache, &cancel, &mut waiting)? else {
         return Ok(EXIT_INTERRUPTED);
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mlbuild_action::Diagnostic;
 use mlbuild_cache::{Cache, Keep, Limits, ProjectLock};
+use mlbuild_disk as disk;
 
 use crate::cli::{Clean, Global};
 use crate::env;
@@ -23,7 +24,8 @@ pub(crate) fn run(
     let state = mlbuild_engine::state_folder(&root);
     let mut remove = vec![root.join("out"), state.join("rejected")];
     if args.all {
-        remove.extend([state.join("cache"), state.clone()]);
+        // At once, with the lock in it: whoever waits for that begins a new one.
+        remove = vec![root.join("out"), state.clone()];
     }
     // Not while a build is writing there. A folder that was never built in has no lock to take.
     let cache = Cache::open(&state.join("cache"))?;
@@ -33,13 +35,8 @@ pub(crate) fn run(
         .transpose()?
     {
         Some(Err(holder)) => {
-            let who = holder
-                .pid
-                .map_or_else(String::new, |pid| format!(" (process {pid})"));
-            let diagnostic = Diagnostic::error(
-                "clean::busy",
-                format!("a build of this project is running{who}"),
-            );
+            let message = format!("{holder} is at work in this project");
+            let diagnostic = Diagnostic::error("clean::busy", message);
             return Err(CommandFailure::new(EXIT_FAILED, diagnostic));
         }
         Some(Ok(lock)) => Some(lock),
@@ -48,8 +45,14 @@ pub(crate) fn run(
     if let Some(lock) = lock.as_ref().filter(|_| args.cache && !args.all) {
         remove.extend(clear(&cache, lock)?);
     }
-    for path in remove {
-        if remove_all(&path).map_err(|e| CommandFailure::io("remove", &path, &e))?
+    // What goes into the cache's own scratch space is removed by the next build if this process is killed.
+    let bin = lock.as_ref().map(|_| cache.scratch()).transpose()?;
+    for (number, path) in remove.into_iter().enumerate() {
+        let aside = bin
+            .as_ref()
+            .filter(|_| !cache.root().starts_with(&path))
+            .map(|bin| bin.path().join(number.to_string()));
+        if remove_all(&path, aside).map_err(|e| CommandFailure::io("remove", &path, &e))?
             && !terminal.quiet
         {
             let shown = path.strip_prefix(&root).unwrap_or(&path);
@@ -81,14 +84,39 @@ fn clear(cache: &Cache, lock: &ProjectLock) -> Result<Vec<PathBuf>, CommandFailu
     Ok(names.iter().map(|name| whole.join(name)).collect())
 }
 
-/// Removes a file or folder, read-only content included; says whether there was one. It goes by one rename first, so that
-/// an interruption leaves all of it or none under its name.
-fn remove_all(path: &Path) -> io::Result<bool> {
-    let aside = path.with_extension(format!("removed-{}", std::process::id()));
-    match fs::rename(path, &aside) {
-        Ok(()) if aside.is_dir() => fs::remove_dir_all(&aside).map(|()| true),
-        Ok(()) => fs::remove_file(&aside).map(|()| true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
+/// Removes a file or folder, read-only content included; says whether there was one. It goes by one rename first, to
+/// `aside` if that can be, so that an interruption leaves all of it or none under its name.
+fn remove_all(path: &Path, aside: Option<PathBuf>) -> io::Result<bool> {
+    for aside in aside.into_iter().chain([beside(path)?]) {
+        match disk::rename(path, &aside) {
+            Ok(()) => return remove(&aside).map(|()| true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            // `out/` may lie on another disk.
+            Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {}
+            Err(e) => return Err(e),
+        }
     }
+    Err(io::ErrorKind::CrossesDevices.into())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata()?.is_dir() {
+        true => disk::remove_folder(path),
+        false => disk::remove(path),
+    }
+}
+
+/// A name beside a path, on its disk: `.out.removed-42`. What killed processes left there under such names is removed.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let name = name.to_string_lossy();
+    let prefix = format!(".{}.removed-", name.trim_start_matches('.'));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(folder.join(format!("{prefix}{}", std::process::id())))
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use mlbuild_disk as disk;
 use mlbuild_exec_process::SandboxStatus;
 use serde_json::json;
 
@@ -140,8 +141,8 @@ fn sandbox() -> Finding {
 fn project(root: &Path) -> Vec<Finding> {
     let state = mlbuild_engine::state_folder(root);
     let probe = state.join(format!("doctor-{}", std::process::id()));
-    let written = std::fs::create_dir_all(&state).and_then(|()| std::fs::write(&probe, b"probe"));
-    let _ = std::fs::remove_file(&probe);
+    let written = disk::create_folders(&state).and_then(|()| disk::write(&probe, b"probe"));
+    let _ = disk::remove(&probe);
     let writable = match written {
         Ok(()) => good("project", format!("{} is writable", root.display())),
         Err(e) => Finding {

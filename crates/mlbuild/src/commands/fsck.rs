@@ -1,7 +1,7 @@
 //! `mlbuild fsck`: checks every file of the cache and the lineage database, and says what is wrong and what it costs.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mlbuild_action::{Cancel, Diagnostic};
@@ -217,12 +217,23 @@ fn meaning(problem: &Problem) -> String {
     format!("{what}: {then}")
 }
 
-fn restore(backups: &[std::path::PathBuf], root: &Path) -> String {
+/// What to do about a lineage database that is damaged.
+fn restore(backups: &[PathBuf], root: &Path) -> String {
+    let database = mlbuild_engine::lineage_path(root);
+    // What SQLite left of an interrupted change belongs to this database, and would be played into another.
+    let journal = match database.with_extension("db-journal").exists() {
+        true => " and `.mlbuild/lineage.db-journal`",
+        false => "",
+    };
+    let away = format!("move `.mlbuild/lineage.db`{journal} away");
     match backups.last() {
         Some(backup) => {
             let backup = backup.strip_prefix(root).unwrap_or(backup).display();
-            format!("`{backup}` is a copy from before the last migration: put it in the place of `.mlbuild/lineage.db` to go on from there")
+            format!(
+                "`{backup}` is a copy from before the last migration: {away}, and put it in the place of \
+                 `.mlbuild/lineage.db` to go on from there"
+            )
         }
-        None => "there is no earlier copy: move `.mlbuild/lineage.db` away, and the next build begins a new one".to_owned(),
+        None => format!("there is no earlier copy: {away}, and the next build begins a new one"),
     }
 }

@@ -1,10 +1,11 @@
 //! `mlbuild init`: writes a small project that builds, end to end, with nothing but this binary.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use mlbuild_action::Diagnostic;
+use mlbuild_disk as disk;
 use mlbuild_manifest::MANIFEST_FILE;
 
 use crate::cli::{Global, Init};
@@ -26,7 +27,8 @@ pub(crate) fn run(args: &Init, global: &Global, terminal: &Terminal) -> Result<u
         .as_deref()
         .unwrap_or(Path::new("."))
         .join(&args.folder);
-    fs::create_dir_all(&folder).map_err(|e| CommandFailure::io("make the folder", &folder, &e))?;
+    disk::create_folders(&folder)
+        .map_err(|e| CommandFailure::io("make the folder", &folder, &e))?;
     let taken: Vec<&str> = FILES
         .iter()
         .map(|(path, _)| *path)
@@ -85,11 +87,7 @@ fn name_of(folder: &Path) -> String {
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        disk::create_folders(folder)?;
     }
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)?
-        .write_all(text.as_bytes())
+    disk::write_new(path, text.as_bytes())
 }

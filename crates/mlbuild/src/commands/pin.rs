@@ -7,7 +7,7 @@ use mlbuild_cache::{Cache, Pin};
 use serde_json::{Value, json};
 
 use crate::cli::{Global, PinTarget, Unpin};
-use crate::failure::{CommandFailure, EXIT_INTERRUPTED, EXIT_USAGE};
+use crate::failure::{CommandFailure, EXIT_INTERRUPTED, EXIT_USAGE, exit_of};
 use crate::load::{find_root, load, one_target};
 use crate::terminal::{Terminal, plural};
 use crate::{env, interrupt, json, lock, wiring};
@@ -28,7 +28,7 @@ pub(crate) fn pin(
     let executors = wiring::executors(&loaded);
     let now = env::now_micros() / 1_000_000;
     let pin = mlbuild_engine::pin(&loaded.project, &executors, &label, &name, now)
-        .map_err(|diagnostic| CommandFailure::new(EXIT_USAGE, diagnostic))?;
+        .map_err(|(fault, diagnostic)| CommandFailure::new(exit_of(&[fault]), diagnostic))?;
     if terminal.json {
         json::print(&value(&pin));
     } else if !terminal.quiet {

@@ -86,8 +86,7 @@ impl<const V: usize, const P: usize> Grid<V, P> {
     /// Takes away a row that was added before.
     pub(super) fn remove(&mut self, row: [f64; V]) -> usize {
         let mut growth = self.make_aside();
-        // A sum of products of which one was taken away is that sum and the negative of the product: the first variable
-        // is taken as it is, and subtracted. That is a row more for the limits, and two less to be counted.
+        // To the limits of the sums, what is taken away near the grid is one row more, so two less are counted.
         if self.near.subtract(row) {
             let aside = self.aside();
             aside.rows = aside.rows.wrapping_sub(2);

@@ -12,7 +12,7 @@ use datafusion::logical_expr::Accumulator;
 use datafusion::logical_expr::utils::format_state_name;
 
 use super::exact::ExactSum;
-use super::moments::Rows;
+use super::moments::{valid, values};
 use super::statistic::{Statistic, Term};
 
 /// The bits of a row's `y` and `x`, of which there may be one only.
@@ -54,32 +54,41 @@ impl Distinct {
     }
 }
 
+/// The rows without a null.
+fn rows(columns: &[ArrayRef]) -> impl Iterator<Item = Bits> {
+    let (y, x) = (values(&columns[0]), values(&columns[columns.len() - 1]));
+    let valid = valid(columns, None);
+    let counts = move |row: &usize| valid.as_ref().is_none_or(|valid| valid.is_valid(*row));
+    (0..y.len())
+        .filter(counts)
+        .map(|row| [y[row], x[row]].map(bits))
+}
+
 /// Zeros are one value, and so are NaNs.
-fn bits(rows: &Rows<'_>, row: usize) -> Bits {
-    [rows.y(row), rows.x(row)].map(|value| match value {
+fn bits(value: f64) -> u64 {
+    match value {
         value if value.is_nan() => f64::NAN.to_bits(),
         value => (value + 0.0).to_bits(),
-    })
+    }
 }
 
 impl Accumulator for Distinct {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let rows = Rows::new(values, None);
-        rows.for_each(|row| *self.rows.entry(bits(&rows, row)).or_default() += 1);
+        for row in rows(values) {
+            *self.rows.entry(row).or_default() += 1;
+        }
         Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let rows = Rows::new(values, None);
-        rows.for_each(|row| {
-            let bits = bits(&rows, row);
-            if let Some(count) = self.rows.get_mut(&bits) {
+        for row in rows(values) {
+            if let Some(count) = self.rows.get_mut(&row) {
                 *count -= 1;
                 if *count == 0 {
-                    self.rows.remove(&bits);
+                    self.rows.remove(&row);
                 }
             }
-        });
+        }
         Ok(())
     }
 

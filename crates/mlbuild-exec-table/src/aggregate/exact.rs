@@ -8,9 +8,9 @@
 //! batches and merges, cannot show in anything that is computed from it. Infinities and NaN are counted aside, for the
 //! same reason.
 
-use num_bigint::{BigInt, BigUint};
+use arrow::datatypes::i256;
 
-use super::round;
+use super::number::Exact;
 use super::wide::Wide;
 
 /// Bits of a narrow sum that may be used; the last one keeps a sum of two from overflowing.
@@ -19,9 +19,6 @@ const WINDOW: i32 = 126;
 /// The exponent of an empty sum: values from 2^-24 fit with all their bits, sums up to 2^50. Most sums of most data
 /// stay there, and sums of equal exponents are added fastest.
 const USUAL: i32 = -76;
-
-/// The exponent that marks infinities and NaN in an `f64`.
-const SPECIAL: u64 = 0x7ff;
 
 /// Bytes of the encoding of a narrow sum. Those of wide ones are longer.
 const NARROW_BYTES: usize = 20;
@@ -79,61 +76,16 @@ impl ExactSum {
     #[inline]
     pub(super) fn add(&mut self, value: f64) -> usize {
         if let Self::Narrow { sum, exponent } = self
-            && value.to_bits() >> 52 & SPECIAL != SPECIAL
+            && let Some(amount) = scaled(value, *exponent)
         {
-            let (mantissa, at) = split(value);
-            // A zero fits anywhere.
-            let shift = if mantissa == 0 { 0 } else { at - *exponent };
-            if (0..=WINDOW - 53).contains(&shift) {
-                // Both are within 126 bits, so their sum does not overflow; it must be as well.
-                let next = sum.get() + (i128::from(mantissa) << shift);
-                if matches!(next >> WINDOW, 0 | -1) {
-                    *sum = Halves::new(next);
-                    return 0;
-                }
+            // Both are within 126 bits, so their sum does not overflow; it must be as well.
+            let next = sum.get() + amount;
+            if matches!(next >> WINDOW, 0 | -1) {
+                *sum = Halves::new(next);
+                return 0;
             }
         }
         self.add_any(value)
-    }
-
-    /// Adds all of `values`, as [`add`](Self::add) would one by one; while they fit, the sum stays in registers.
-    pub(super) fn add_all(&mut self, values: &[f64]) -> usize {
-        let mut growth = 0;
-        let mut rest = values;
-        while !rest.is_empty() {
-            rest = &rest[self.add_fitting(rest)..];
-            if let [next, others @ ..] = rest {
-                growth += self.add(*next);
-                rest = others;
-            }
-        }
-        growth
-    }
-
-    /// Adds values up to the first that does not fit where the sum is; returns how many.
-    #[inline]
-    fn add_fitting(&mut self, values: &[f64]) -> usize {
-        let Self::Narrow { sum, exponent } = self else {
-            return 0;
-        };
-        let (mut total, exponent) = (sum.get(), *exponent);
-        let added = values.iter().position(|value| {
-            let (mantissa, at) = split(*value);
-            let shift = if mantissa == 0 { 0 } else { at - exponent };
-            let fits =
-                value.to_bits() >> 52 & SPECIAL != SPECIAL && (0..=WINDOW - 53).contains(&shift);
-            if !fits {
-                return true;
-            }
-            let next = total + (i128::from(mantissa) << shift);
-            if !matches!(next >> WINDOW, 0 | -1) {
-                return true;
-            }
-            total = next;
-            false
-        });
-        *sum = Halves::new(total);
-        added.unwrap_or(values.len())
     }
 
     /// Takes away a `value` that was added before.
@@ -168,6 +120,20 @@ impl ExactSum {
         }
     }
 
+    /// Adds `amount * 2^at`; `amount` has at most 128 + [`WINDOW`] bits.
+    pub(super) fn add_long(&mut self, amount: i256, at: i32) -> usize {
+        if let Some(amount) = amount.to_i128()
+            && matches!(amount >> WINDOW, 0 | -1)
+        {
+            return self.add_scaled(amount, at);
+        }
+        let (low, high) = amount.to_parts();
+        let (first, second) = (low as u64, (low >> 64) as u64);
+        self.add_scaled(i128::from(first), at)
+            + self.add_scaled(i128::from(second), at + 64)
+            + self.add_scaled(high, at + 128)
+    }
+
     /// Adds another sum.
     pub(super) fn merge(&mut self, other: &Self) -> usize {
         match other {
@@ -179,35 +145,13 @@ impl ExactSum {
         }
     }
 
-    /// The sum, rounded once. A sum of zeros is `0.0`, whatever their signs.
-    pub(super) fn to_f64(&self) -> f64 {
-        match self {
-            Self::Narrow { sum, exponent } => match sum.get() {
-                0 => 0.0,
-                sum => round::scale(sum < 0, sum.unsigned_abs(), *exponent, false),
-            },
-            Self::Wide(_) => self.mean(1),
-        }
-    }
-
-    /// The sum divided by `count`, rounded once.
-    pub(super) fn mean(&self, count: u64) -> f64 {
-        if let Self::Narrow { sum, exponent } = self {
-            return round::mean(sum.get(), *exponent, count);
-        }
-        match self.exact() {
-            Ok((sum, exponent)) => round::ratio(&sum, exponent, &BigUint::from(count)),
-            Err(special) => special,
-        }
-    }
-
-    /// The sum as an integer and the exponent of its last bit.
+    /// The sum, not rounded.
     ///
     /// # Errors
     /// What the sum is instead, if not all summands were finite.
-    pub(super) fn exact(&self) -> Result<(BigInt, i32), f64> {
+    pub(super) fn exact(&self) -> Result<Exact, f64> {
         match self {
-            Self::Narrow { sum, exponent } => Ok((BigInt::from(sum.get()), *exponent)),
+            Self::Narrow { sum, exponent } => Ok(Exact::new(i256::from_i128(sum.get()), *exponent)),
             Self::Wide(wide) => match wide.specials.sum() {
                 None => Ok(wide.exact()),
                 Some(special) => Err(special),
@@ -311,15 +255,33 @@ impl ExactSum {
     }
 }
 
-/// A finite value as a mantissa and an exponent.
+/// A normal value in units of `2^exponent`, if that is less than 64 powers of two below its last bit: at most 116 bits.
 #[inline]
-fn split(value: f64) -> (i64, i32) {
+fn scaled(value: f64, exponent: i32) -> Option<i128> {
     let bits = value.to_bits();
-    let biased = (bits >> 52 & SPECIAL) as i32;
+    let biased = (bits >> 52 & 0x7ff) as u32;
+    // What is below the exponent wraps around, and is large.
+    let shift = (biased as i32 - 1075).wrapping_sub(exponent) as u32;
+    // Zeros and subnormals have an exponent of 0; infinities and NaN the largest.
+    let fits = shift < 64 && biased.wrapping_sub(1) < 0x7fe;
+    fits.then(|| {
+        let magnitude = (bits & ((1 << 52) - 1) | 1 << 52) as i64;
+        // Negated without a branch, for signs are hard to foresee.
+        let sign = bits as i64 >> 63;
+        let mantissa = (magnitude ^ sign) - sign;
+        // Two shifts, for one by 64 would be none.
+        let high = (mantissa >> 1) >> (63 - shift);
+        i128::from(high) << 64 | i128::from((mantissa as u64) << shift)
+    })
+}
+
+/// A finite value as a mantissa and an exponent.
+pub(super) fn split(value: f64) -> (i64, i32) {
+    let bits = value.to_bits();
+    let biased = (bits >> 52 & 0x7ff) as i32;
     let magnitude = (bits & ((1 << 52) - 1)) as i64 | i64::from(biased > 0) << 52;
-    // Negated without a branch, for signs are hard to foresee.
-    let sign = bits as i64 >> 63;
-    ((magnitude ^ sign) - sign, biased.max(1) - 1075)
+    let mantissa = if value < 0.0 { -magnitude } else { magnitude };
+    (mantissa, biased.max(1) - 1075)
 }
 
 /// The sum of two integers times powers of two, `b` not zero, as one within [`WINDOW`] bits; `None` if there is none.

@@ -173,9 +173,9 @@ impl Groups {
     ) -> Result<()> {
         self.places.resize(groups, None);
         let columns = widened(columns)?;
-        let rows = Rows::new(&columns, filter);
-        rows.for_each(|row| {
-            let (new, old) = (place(rows.y(row)), &mut self.places[group_of(row)]);
+        let rows = Rows::new(&columns, 0, filter);
+        rows.for_each(0..rows.len(), |row, [value]| {
+            let (new, old) = (place(value), &mut self.places[group_of(row)]);
             *old = Some(match (*old, self.extreme) {
                 (None, _) => new,
                 (Some(old), Extreme::Min) => old.min(new),
@@ -270,8 +270,10 @@ struct Frame {
 impl Accumulator for Frame {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let columns = widened(values)?;
-        let rows = Rows::new(&columns, None);
-        rows.for_each(|row| *self.counts.entry(place(rows.y(row))).or_default() += 1);
+        let rows = Rows::new(&columns, 0, None);
+        rows.for_each(0..rows.len(), |_, [value]| {
+            *self.counts.entry(place(value)).or_default() += 1;
+        });
         Ok(())
     }
 

@@ -83,7 +83,11 @@ impl AggregateUDFImpl for ExactFunction {
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match (floats(args.expr_fields), args.is_distinct) {
             (false, _) => self.builtin.accumulator(args),
-            (true, false) => Ok(Box::new(Whole::new(self.statistic))),
+            (true, false) => Ok(match self.statistic.terms().len() {
+                1 => Box::new(Whole::<1, 0>::new(self.statistic)),
+                2 => Box::new(Whole::<1, 1>::new(self.statistic)),
+                _ => Box::new(Whole::<2, 3>::new(self.statistic)),
+            }),
             (true, true) => Ok(Box::new(Distinct::new(self.statistic))),
         }
     }
@@ -98,7 +102,7 @@ impl AggregateUDFImpl for ExactFunction {
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         match (floats(args.input_fields), args.is_distinct) {
             (false, _) => self.builtin.state_fields(args),
-            (true, false) => Ok(moments::state_fields(self.statistic, args.name)),
+            (true, false) => Ok(moments::state_fields(args.name)),
             (true, true) => Ok(distinct::state_fields(args.name)),
         }
     }
@@ -115,7 +119,11 @@ impl AggregateUDFImpl for ExactFunction {
         args: AccumulatorArgs,
     ) -> Result<Box<dyn GroupsAccumulator>> {
         match floats(args.expr_fields) {
-            true => Ok(Box::new(Moments::new(self.statistic))),
+            true => Ok(match self.statistic.terms().len() {
+                1 => Box::new(Moments::<1, 0>::new(self.statistic)),
+                2 => Box::new(Moments::<1, 1>::new(self.statistic)),
+                _ => Box::new(Moments::<2, 3>::new(self.statistic)),
+            }),
             false => self.builtin.create_groups_accumulator(args),
         }
     }

@@ -6,10 +6,12 @@
 //!
 //! ```text
 //! function      DataFusion's functions, by name, with the accumulators below
-//! moments       counts and sums by group; their state
+//! moments       the accumulators: groups of rows, and their state
 //! distinct      the distinct rows, for f(distinct ..)
 //! statistic     which sums a function needs, and what it makes of them
-//! exact, wide   a sum that is never rounded
+//! grid          sums of rows and of their products: `near` a grid as integers of a fixed size, or else `aside`
+//! exact, wide   a sum that is never rounded, of any floats
+//! number        exact numbers and their quotients
 //! round         the nearest float to a fraction
 //! extreme       min and max
 //! ```
@@ -17,11 +19,15 @@
 //! Integers and decimals are summed exactly by DataFusion. Their average, but that of decimals, is one of floats: each
 //! integer is first made the nearest `f64`.
 
+mod aside;
 mod distinct;
 mod exact;
 mod extreme;
 mod function;
+mod grid;
 mod moments;
+mod near;
+mod number;
 mod round;
 mod statistic;
 #[cfg(test)]

@@ -1,172 +1,148 @@
 //! The accumulators: exact sums by group, and over all rows of a window frame or a table.
 
+use std::hint::black_box;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float64Array, UInt64Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float64Array};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, UInt64Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::{ScalarValue, exec_datafusion_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
-use super::exact::ExactSum;
+use super::grid::{self, Grid};
 use super::statistic::{Statistic, Term};
 
-/// Counts and sums by group.
+/// Rows that are fetched into the processor's cache together.
+const FETCHED: usize = 32;
+
+/// Bytes of groups from which on they are fetched ahead: less than most processors hold close by.
+const FAR_BYTES: usize = 256 << 10;
+
+/// Rows of a batch that a new group's grid is chosen by.
+const SAMPLE: usize = 64;
+
+/// Exact sums by group, of `V` variables and `P` products of them.
 ///
-/// State between partial and final aggregation, and in spilled files, is the count and the encoding of each sum.
+/// State between partial and final aggregation, and in spilled files, is the encoding of each group.
 #[derive(Debug)]
-pub(super) struct Moments {
+pub(super) struct Moments<const V: usize, const P: usize> {
     statistic: Statistic,
-    /// Rows of each group without a null in them.
-    counts: Vec<u64>,
-    /// For each group, the sums of the statistic's terms.
-    sums: Vec<ExactSum>,
-    /// Memory of the sums beyond `self.sums`.
+    groups: Vec<Grid<V, P>>,
+    /// Memory of the groups beyond `self.groups`.
     heap_bytes: usize,
 }
 
 /// The columns of a [`Moments`]' state.
-pub(super) fn state_fields(statistic: Statistic, name: &str) -> Vec<FieldRef> {
-    let count = Field::new(format_state_name(name, "count"), DataType::UInt64, false);
-    let sums = statistic.terms().iter().map(|term| {
-        let name = format_state_name(name, &format!("{term:?}"));
-        Field::new(name, DataType::Binary, false)
-    });
-    std::iter::once(count).chain(sums).map(Arc::new).collect()
+pub(super) fn state_fields(name: &str) -> Vec<FieldRef> {
+    let name = format_state_name(name, "moments");
+    vec![Field::new(name, DataType::Binary, false).into()]
 }
 
-impl Moments {
+impl<const V: usize, const P: usize> Moments<V, P> {
     pub(super) fn new(statistic: Statistic) -> Self {
         Self {
             statistic,
-            counts: Vec::new(),
-            sums: Vec::new(),
+            groups: Vec::new(),
             heap_bytes: 0,
         }
     }
 
-    fn terms(&self) -> &'static [Term] {
-        self.statistic.terms()
-    }
-
-    fn resize(&mut self, groups: usize) {
-        self.counts.resize(groups, 0);
-        self.sums
-            .resize(groups * self.terms().len(), ExactSum::default());
-    }
-
-    fn add(&mut self, rows: &Rows<'_>, group_of: impl Fn(usize) -> usize) {
-        let terms = self.terms();
-        if let [Term::Y] = terms {
-            return rows.for_each(|row| {
-                let group = group_of(row);
-                self.counts[group] += 1;
-                self.heap_bytes += self.sums[group].add(rows.y(row));
-            });
+    /// Makes room for so many groups, new ones for rows like these.
+    fn resize(&mut self, groups: usize, rows: &Rows<'_, V>) {
+        if groups > self.groups.len() {
+            self.groups.resize(groups, Grid::like(rows.sample()));
         }
-        rows.for_each(|row| {
-            let group = group_of(row);
-            self.counts[group] += 1;
-            let sums = &mut self.sums[group * terms.len()..];
-            for (term, sum) in terms.iter().zip(sums) {
-                self.heap_bytes += match term {
-                    Term::Y => sum.add(rows.y(row)),
-                    Term::X => sum.add(rows.x(row)),
-                    Term::YY => sum.add_product(rows.y(row), rows.y(row)),
-                    Term::XX => sum.add_product(rows.x(row), rows.x(row)),
-                    Term::YX => sum.add_product(rows.y(row), rows.x(row)),
-                };
-            }
-        });
     }
 
-    /// Takes away rows that were added to the only group before.
-    fn remove(&mut self, rows: &Rows<'_>) {
-        let terms = self.terms();
-        rows.for_each(|row| {
-            self.counts[0] -= 1;
-            for (term, sum) in terms.iter().zip(&mut self.sums) {
-                self.heap_bytes += match term {
-                    Term::Y => sum.remove(rows.y(row)),
-                    Term::X => sum.remove(rows.x(row)),
-                    Term::YY => sum.remove_product(rows.y(row), rows.y(row)),
-                    Term::XX => sum.remove_product(rows.x(row), rows.x(row)),
-                    Term::YX => sum.remove_product(rows.y(row), rows.x(row)),
-                };
+    fn rows<'a>(&self, columns: &'a [ArrayRef], filter: Option<&BooleanArray>) -> Rows<'a, V> {
+        // One variable of two columns is the second if it is called `x`.
+        let first = match self.statistic.terms() {
+            [Term::X, ..] => columns.len() - 1,
+            _ => 0,
+        };
+        Rows::new(columns, first, filter)
+    }
+
+    fn add(&mut self, rows: &Rows<'_, V>, group_indices: &[usize]) {
+        let far = size_of_val(self.groups.as_slice()) > FAR_BYTES;
+        let block = if far { FETCHED } else { rows.len() };
+        let mut start = 0;
+        while start < rows.len() {
+            let end = rows.len().min(start + block);
+            if far {
+                self.fetch(&group_indices[start..end]);
             }
-        });
+            let mut growth = 0;
+            rows.for_each(start..end, |row, values| {
+                growth += self.groups[group_indices[row]].add(values);
+            });
+            self.heap_bytes += growth;
+            start = end;
+        }
+    }
+
+    /// Has groups fetched from memory. Nothing waits for one of them here, so they all come at once.
+    fn fetch(&self, group_indices: &[usize]) {
+        let mut fetched = 0;
+        for group in group_indices {
+            fetched ^= self.groups[*group].touch();
+        }
+        black_box(fetched);
     }
 
     fn merge(&mut self, states: &[ArrayRef], group_of: impl Fn(usize) -> usize) -> Result<()> {
-        let terms = self.terms().len();
-        let counts = states[0].as_primitive::<UInt64Type>().values();
-        for (row, count) in counts.iter().enumerate() {
-            self.counts[group_of(row)] += count;
-        }
-        for (term, sums) in states[1..].iter().enumerate() {
-            let sums = sums.as_binary::<i32>();
-            for row in 0..sums.len() {
-                let sum = ExactSum::decode(sums.value(row))
-                    .ok_or_else(|| exec_datafusion_err!("the state of an exact sum is damaged"))?;
-                self.heap_bytes += self.sums[group_of(row) * terms + term].merge(&sum);
-            }
+        let states = states[0].as_binary::<i32>();
+        for row in 0..states.len() {
+            let state = Grid::decode(states.value(row))
+                .ok_or_else(|| exec_datafusion_err!("the state of an exact sum is damaged"))?;
+            self.heap_bytes += self.groups[group_of(row)].merge(&state);
         }
         Ok(())
     }
 
     /// The first groups, taken out.
     fn take(&mut self, emit_to: EmitTo) -> Self {
-        let of_sums = match emit_to {
-            EmitTo::All => EmitTo::All,
-            EmitTo::First(groups) => EmitTo::First(groups * self.terms().len()),
+        let groups = emit_to.take_needed(&mut self.groups);
+        let heap_bytes = match emit_to {
+            EmitTo::All => self.heap_bytes,
+            EmitTo::First(_) => groups.iter().map(Grid::heap_bytes).sum(),
         };
-        let sums = of_sums.take_needed(&mut self.sums);
-        let heap_bytes = sums.iter().map(ExactSum::heap_bytes).sum();
         self.heap_bytes -= heap_bytes;
 
         Self {
             statistic: self.statistic,
-            counts: emit_to.take_needed(&mut self.counts),
-            sums,
+            groups,
             heap_bytes,
         }
     }
 
     fn results(&self) -> Float64Array {
-        let sums = self.sums.chunks_exact(self.terms().len());
-        let groups = self.counts.iter().zip(sums);
+        let groups = self.groups.iter();
         groups
-            .map(|(count, sums)| self.statistic.result(*count, sums))
+            .map(|group| self.statistic.result(group.count(), group))
             .collect()
     }
 
     fn states(&self) -> Vec<ArrayRef> {
-        let mut states: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(self.counts.clone()))];
+        let mut states = BinaryBuilder::with_capacity(self.groups.len(), 0);
         let mut bytes = Vec::new();
-        for term in 0..self.terms().len() {
-            let mut sums = BinaryBuilder::with_capacity(self.counts.len(), 0);
-            for sum in self.sums.iter().skip(term).step_by(self.terms().len()) {
-                bytes.clear();
-                sum.encode(&mut bytes);
-                sums.append_value(&bytes);
-            }
-            states.push(Arc::new(sums.finish()));
+        for group in &self.groups {
+            bytes.clear();
+            group.encode(&mut bytes);
+            states.append_value(&bytes);
         }
-        states
+        vec![Arc::new(states.finish())]
     }
 
     fn heap_size(&self) -> usize {
-        self.counts.capacity() * size_of::<u64>()
-            + self.sums.capacity() * size_of::<ExactSum>()
-            + self.heap_bytes
+        self.groups.capacity() * size_of::<Grid<V, P>>() + self.heap_bytes
     }
 }
 
-impl GroupsAccumulator for Moments {
+impl<const V: usize, const P: usize> GroupsAccumulator for Moments<V, P> {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -174,8 +150,9 @@ impl GroupsAccumulator for Moments {
         opt_filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        self.resize(total_num_groups);
-        self.add(&Rows::new(values, opt_filter), |row| group_indices[row]);
+        let rows = self.rows(values, opt_filter);
+        self.resize(total_num_groups, &rows);
+        self.add(&rows, group_indices);
         Ok(())
     }
 
@@ -193,7 +170,7 @@ impl GroupsAccumulator for Moments {
         group_indices: &[usize],
         total_num_groups: usize,
     ) -> Result<()> {
-        self.resize(total_num_groups);
+        self.groups.resize(total_num_groups, Grid::default());
         self.merge(values, |row| group_indices[row])
     }
 
@@ -203,8 +180,10 @@ impl GroupsAccumulator for Moments {
         opt_filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
         let mut each = Self::new(self.statistic);
-        each.resize(values[0].len());
-        each.add(&Rows::new(values, opt_filter), |row| row);
+        let rows = self.rows(values, opt_filter);
+        let group_indices: Vec<usize> = (0..values[0].len()).collect();
+        each.resize(group_indices.len(), &rows);
+        each.add(&rows, &group_indices);
         Ok(each.states())
     }
 
@@ -215,31 +194,32 @@ impl GroupsAccumulator for Moments {
 
 /// [`Moments`] of one group: all rows, or those of a window frame that slides.
 #[derive(Debug)]
-pub(super) struct Whole(Moments);
+pub(super) struct Whole<const V: usize, const P: usize>(Moments<V, P>);
 
-impl Whole {
+impl<const V: usize, const P: usize> Whole<V, P> {
     pub(super) fn new(statistic: Statistic) -> Self {
         let mut moments = Moments::new(statistic);
-        moments.resize(1);
+        moments.groups.push(Grid::default());
         Self(moments)
     }
 }
 
-impl Accumulator for Whole {
+impl<const V: usize, const P: usize> Accumulator for Whole<V, P> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let (rows, moments) = (Rows::new(values, None), &mut self.0);
-        match (moments.terms(), &rows.valid) {
-            ([Term::Y], None) => {
-                moments.counts[0] += rows.y.len() as u64;
-                moments.heap_bytes += moments.sums[0].add_all(rows.y);
-            }
-            _ => moments.add(&rows, |_| 0),
-        }
+        let rows = self.0.rows(values, None);
+        let whole = &mut self.0.groups[0];
+        whole.set_grid(|| rows.sample());
+        self.0.heap_bytes += match rows.valid {
+            None => whole.add_all(rows.values),
+            Some(_) => rows.sum(|values| whole.add(values)),
+        };
         Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.remove(&Rows::new(values, None));
+        let rows = self.0.rows(values, None);
+        let whole = &mut self.0.groups[0];
+        self.0.heap_bytes += rows.sum(|values| whole.remove(values));
         Ok(())
     }
 
@@ -248,7 +228,8 @@ impl Accumulator for Whole {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let result = self.0.statistic.result(self.0.counts[0], &self.0.sums);
+        let whole = &self.0.groups[0];
+        let result = self.0.statistic.result(whole.count(), whole);
         Ok(ScalarValue::Float64(result))
     }
 
@@ -267,52 +248,71 @@ impl Accumulator for Whole {
     }
 }
 
-/// The rows of a batch that count: those that the filter lets through, without a null.
-pub(super) struct Rows<'a> {
-    y: &'a [f64],
-    /// The second argument; the first, where there is one.
-    x: &'a [f64],
+/// The rows of a batch, and which of them count.
+pub(super) struct Rows<'a, const V: usize> {
+    values: [&'a [f64]; V],
     valid: Option<NullBuffer>,
 }
 
-impl<'a> Rows<'a> {
-    /// Of one or two columns of `Float64`.
-    pub(super) fn new(columns: &'a [ArrayRef], filter: Option<&BooleanArray>) -> Self {
-        let column = |at: usize| columns[at].as_primitive::<Float64Type>().values().as_ref();
-        let filter = filter.map(|filter| {
-            let chosen = NullBuffer::new(filter.values().clone());
-            NullBuffer::union(Some(&chosen), filter.nulls()).unwrap_or(chosen)
-        });
-        let valid = columns
-            .iter()
-            .fold(filter, |valid, column| {
-                NullBuffer::union(valid.as_ref(), column.nulls())
-            })
-            .filter(|valid| valid.null_count() > 0);
+impl<'a, const V: usize> Rows<'a, V> {
+    /// The values are those of the columns from `first` on. A row counts if no column is null and the filter lets it
+    /// through.
+    pub(super) fn new(
+        columns: &'a [ArrayRef],
+        first: usize,
+        filter: Option<&BooleanArray>,
+    ) -> Self {
         Self {
-            y: column(0),
-            x: column(columns.len() - 1),
-            valid,
+            values: std::array::from_fn(|at| values(&columns[first + at])),
+            valid: valid(columns, filter),
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.values[0].len()
+    }
+
+    /// Passes on the rows of a range that count.
     #[inline]
-    pub(super) fn for_each(&self, mut each: impl FnMut(usize)) {
-        match &self.valid {
-            None => (0..self.y.len()).for_each(each),
-            Some(valid) => valid.valid_indices().for_each(&mut each),
+    pub(super) fn for_each(&self, range: Range<usize>, mut each: impl FnMut(usize, [f64; V])) {
+        for row in range {
+            if self.valid.as_ref().is_none_or(|valid| valid.is_valid(row)) {
+                each(row, grid::row(&self.values, row));
+            }
         }
     }
 
-    #[inline]
-    pub(super) fn y(&self, row: usize) -> f64 {
-        self.y[row]
+    /// The sum of what is made of each row that counts.
+    fn sum(&self, mut each: impl FnMut([f64; V]) -> usize) -> usize {
+        let mut sum = 0;
+        self.for_each(0..self.len(), |_, values| sum += each(values));
+        sum
     }
 
-    #[inline]
-    pub(super) fn x(&self, row: usize) -> f64 {
-        self.x[row]
+    /// Some values of each variable.
+    fn sample(&self) -> [&'a [f64]; V] {
+        self.values
+            .map(|values| &values[..values.len().min(SAMPLE)])
     }
+}
+
+/// Which rows count: those that the filter lets through, without a null; `None` if all do.
+pub(super) fn valid(columns: &[ArrayRef], filter: Option<&BooleanArray>) -> Option<NullBuffer> {
+    let filter = filter.map(|filter| {
+        let chosen = NullBuffer::new(filter.values().clone());
+        NullBuffer::union(Some(&chosen), filter.nulls()).unwrap_or(chosen)
+    });
+    columns
+        .iter()
+        .fold(filter, |valid, column| {
+            NullBuffer::union(valid.as_ref(), column.nulls())
+        })
+        .filter(|valid| valid.null_count() > 0)
+}
+
+/// The values of a column of `Float64`.
+pub(super) fn values(column: &ArrayRef) -> &[f64] {
+    column.as_primitive::<Float64Type>().values()
 }
 
 #[cfg(test)]
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn memory_is_known_after_any_emission() {
-        let mut moments = Moments::new(Statistic::RegrR2);
+        let mut moments = Moments::<2, 3>::new(Statistic::RegrR2);
         let groups = 100;
         let column = |scale: f64| -> ArrayRef {
             let values = (0..1000).map(|i| scale * f64::from(i) * 10_f64.powi(i / 25));
@@ -332,8 +332,10 @@ mod tests {
         moments
             .update_batch(&columns, &group_indices, None, groups)
             .unwrap();
-        let truth =
-            |moments: &Moments| moments.sums.iter().map(ExactSum::heap_bytes).sum::<usize>();
+        let truth = |moments: &Moments<2, 3>| {
+            let groups = moments.groups.iter();
+            groups.map(Grid::heap_bytes).sum::<usize>()
+        };
         assert!(truth(&moments) > 0);
         for emit_to in [
             EmitTo::First(0),
@@ -342,7 +344,7 @@ mod tests {
             EmitTo::All,
         ] {
             assert_eq!(moments.heap_bytes, truth(&moments));
-            assert!(moments.size() >= truth(&moments) + size_of_val(moments.sums.as_slice()));
+            assert!(moments.size() >= truth(&moments) + size_of_val(moments.groups.as_slice()));
             moments.evaluate(emit_to).unwrap();
         }
         assert_eq!(moments.heap_bytes, 0);

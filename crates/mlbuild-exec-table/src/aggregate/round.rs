@@ -37,6 +37,9 @@ pub(super) fn mean(sum: i128, exponent: i32, count: u64) -> f64 {
     if sum == 0 {
         return 0.0;
     }
+    if count == 1 {
+        return scale(sum < 0, sum.unsigned_abs(), exponent, false);
+    }
     let room = sum.unsigned_abs().leading_zeros();
     let (dividend, divisor) = (sum.unsigned_abs() << room, u128::from(count));
     let (quotient, rest) = (dividend / divisor, dividend % divisor);

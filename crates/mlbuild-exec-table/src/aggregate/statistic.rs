@@ -7,10 +7,8 @@
 //!
 //! Where a value is infinite or NaN, sums and means are what IEEE 754 says of a sum of these, and all others are NaN.
 
-use num_bigint::{BigInt, BigUint, Sign};
-
 use super::exact::ExactSum;
-use super::round;
+use super::number::{Exact, quotient};
 
 /// A function of one or two columns of floats.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -51,21 +49,24 @@ pub(super) enum Term {
 }
 
 impl Statistic {
-    /// The sums that the result is computed from, in the order in which they are kept.
+    /// The sums that are kept for the result: those of one variable, or all of both.
     pub(super) fn terms(self) -> &'static [Term] {
         match self {
             Self::Sum | Self::Avg | Self::RegrAvgY => &[Term::Y],
             Self::RegrAvgX => &[Term::X],
             Self::Variance(_) | Self::Stddev(_) | Self::RegrSyy => &[Term::Y, Term::YY],
             Self::RegrSxx => &[Term::X, Term::XX],
-            Self::Covariance(_) | Self::RegrSxy => &[Term::Y, Term::X, Term::YX],
-            Self::RegrSlope | Self::RegrIntercept => &[Term::Y, Term::X, Term::XX, Term::YX],
-            Self::Correlation | Self::RegrR2 => &[Term::Y, Term::X, Term::YY, Term::XX, Term::YX],
+            Self::Covariance(_)
+            | Self::RegrSxy
+            | Self::RegrSlope
+            | Self::RegrIntercept
+            | Self::Correlation
+            | Self::RegrR2 => &[Term::Y, Term::X, Term::YY, Term::XX, Term::YX],
         }
     }
 
     /// The result over `count` rows, none of whose arguments is null; `sums` are those of [`Self::terms`].
-    pub(super) fn result(self, count: u64, sums: &[ExactSum]) -> Option<f64> {
+    pub(super) fn result(self, count: u64, sums: &impl Sums) -> Option<f64> {
         let rows = Rows {
             count,
             terms: self.terms(),
@@ -83,8 +84,8 @@ impl Statistic {
             return None;
         }
         match self {
-            Self::Sum => Some(sums[0].to_f64()),
-            Self::Avg | Self::RegrAvgX | Self::RegrAvgY => Some(sums[0].mean(count)),
+            Self::Sum => Some(sums.mean(0, 1)),
+            Self::Avg | Self::RegrAvgX | Self::RegrAvgY => Some(sums.mean(0, count)),
             Self::Variance(divisor) => Some(rows.moment(Term::Y, Term::Y, divisor.of(count))),
             Self::Stddev(divisor) => Some(rows.moment(Term::Y, Term::Y, divisor.of(count)).sqrt()),
             Self::Covariance(divisor) => Some(rows.moment(Term::Y, Term::X, divisor.of(count))),
@@ -108,51 +109,88 @@ impl Divisor {
     }
 }
 
+/// Sums, in the order of a statistic's terms.
+pub(super) trait Sums {
+    /// One of them, not rounded.
+    ///
+    /// # Errors
+    /// What the sum is instead, if not all summands were finite.
+    fn exact(&self, at: usize) -> Result<Exact, f64>;
+
+    /// One of them divided by `count`, rounded once. A sum of zeros is `0.0`, whatever their signs.
+    fn mean(&self, at: usize, count: u64) -> f64 {
+        mean(self.exact(at), count)
+    }
+
+    /// `n Σab - Σa Σb` of the sums at `a`, `b` and `product`, which is `n²` times the covariance; `None` if not all
+    /// values were finite.
+    fn scatter(&self, count: u64, a: usize, b: usize, product: usize) -> Option<Exact> {
+        scatter(self, count, a, b, product)
+    }
+}
+
+/// [`Sums::mean`] of any sum.
+pub(super) fn mean(sum: Result<Exact, f64>, count: u64) -> f64 {
+    match sum {
+        Ok(sum) => quotient(&[&sum], &[&Exact::count(count)]),
+        Err(special) => special,
+    }
+}
+
+/// [`Sums::scatter`] of any sums.
+pub(super) fn scatter<S: Sums + ?Sized>(
+    sums: &S,
+    count: u64,
+    a: usize,
+    b: usize,
+    product: usize,
+) -> Option<Exact> {
+    let exact = |at| sums.exact(at).ok();
+    let square = exact(a)?.times(&exact(b)?);
+    Some(exact(product)?.times(&Exact::count(count)).minus(square))
+}
+
+impl Sums for Vec<ExactSum> {
+    fn exact(&self, at: usize) -> Result<Exact, f64> {
+        self[at].exact()
+    }
+}
+
 /// The sums over some rows.
-struct Rows<'a> {
+struct Rows<'a, S> {
     count: u64,
     terms: &'static [Term],
-    sums: &'a [ExactSum],
+    sums: &'a S,
 }
 
-/// `value * 2^exponent`.
-struct Exact {
-    value: BigInt,
-    exponent: i32,
-}
-
-impl Rows<'_> {
-    fn sum(&self, term: Term) -> &ExactSum {
+impl<S: Sums> Rows<'_, S> {
+    /// Where the sum of a term is.
+    fn at(&self, term: Term) -> usize {
         let at = self.terms.iter().position(|t| *t == term);
-        &self.sums[at.expect("a statistic asks for its own terms")]
+        at.expect("a statistic asks for its own terms")
     }
 
     /// The sum of a term; `None` if not all of it was finite.
     fn exact(&self, term: Term) -> Option<Exact> {
-        let (value, exponent) = self.sum(term).exact().ok()?;
-        Some(Exact { value, exponent })
+        self.sums.exact(self.at(term)).ok()
     }
 
-    /// `n Σab - Σa Σb`, which is `n²` times the covariance; `None` if not all values were finite.
     fn scatter(&self, a: Term, b: Term) -> Option<Exact> {
         let product = match (a, b) {
             (Term::Y, Term::Y) => Term::YY,
             (Term::X, Term::X) => Term::XX,
             _ => Term::YX,
         };
-        let square = self.exact(a)?.times(&self.exact(b)?);
-        Some(self.exact(product)?.times_count(self.count).minus(&square))
+        let (a, b, product) = (self.at(a), self.at(b), self.at(product));
+        self.sums.scatter(self.count, a, b, product)
     }
 
     /// `Σ(a - mean a)(b - mean b) / divisor`.
     fn moment(&self, a: Term, b: Term, divisor: u64) -> f64 {
-        match self.scatter(a, b) {
-            None => f64::NAN,
-            Some(scatter) => {
-                let divisor = BigUint::from(self.count) * divisor;
-                round::ratio(&scatter.value, scatter.exponent, &divisor)
-            }
-        }
+        let (count, divisor) = (Exact::count(self.count), Exact::count(divisor));
+        self.scatter(a, b).map_or(f64::NAN, |scatter| {
+            quotient(&[&scatter], &[&count, &divisor])
+        })
     }
 
     fn slope(&self) -> Option<f64> {
@@ -160,7 +198,7 @@ impl Rows<'_> {
             return Some(f64::NAN);
         };
         let yx = self.scatter(Term::Y, Term::X);
-        (!xx.is_zero()).then(|| yx.map_or(f64::NAN, |yx| yx.over(&xx)))
+        (!xx.is_zero()).then(|| yx.map_or(f64::NAN, |yx| quotient(&[&yx], &[&xx])))
     }
 
     /// `(Σy Σxx - Σx Σyx) / (n Σxx - (Σx)²)`.
@@ -171,12 +209,18 @@ impl Rows<'_> {
         let numerator = || {
             let first = self.exact(Term::Y)?.times(&self.exact(Term::XX)?);
             let second = self.exact(Term::X)?.times(&self.exact(Term::YX)?);
-            Some(first.minus(&second))
+            Some(first.minus(second))
         };
-        (!xx.is_zero()).then(|| numerator().map_or(f64::NAN, |numerator| numerator.over(&xx)))
+        (!xx.is_zero())
+            .then(|| numerator().map_or(f64::NAN, |numerator| quotient(&[&numerator], &[&xx])))
     }
 
     fn r2(&self) -> Option<f64> {
+        self.r2_and_sign().map(|(r2, _)| r2)
+    }
+
+    /// The square of the correlation, and whether the covariance is negative.
+    fn r2_and_sign(&self) -> Option<(f64, bool)> {
         let (xx, yy) = (
             self.scatter(Term::X, Term::X),
             self.scatter(Term::Y, Term::Y),
@@ -185,59 +229,23 @@ impl Rows<'_> {
             return None;
         }
         let (Some(xx), Some(yy), Some(yx)) = (xx, yy, self.scatter(Term::Y, Term::X)) else {
-            return Some(f64::NAN);
+            return Some((f64::NAN, false));
         };
-        Some(yx.times(&yx).over(&xx.times(&yy)))
+        let r2 = quotient(&[&yx, &yx], &[&xx, &yy]);
+        Some((r2, yx.is_negative()))
     }
 
     /// The root of [`Self::r2`] with the sign of the covariance. Two sums that are NaN make it NaN, even for one row;
     /// a single one makes it null.
     fn correlation(&self) -> Option<f64> {
-        let nan = |term| self.sum(term).to_f64().is_nan();
+        let nan = |term| self.sums.exact(self.at(term)).is_err_and(f64::is_nan);
         match (nan(Term::Y), nan(Term::X)) {
             (true, true) => return Some(f64::NAN),
             (false, false) if self.count > 1 => (),
             _ => return None,
         }
-        let root = self.r2()?.sqrt();
-        match self.scatter(Term::Y, Term::X) {
-            Some(yx) if yx.value.sign() == Sign::Minus => Some(-root),
-            _ => Some(root),
-        }
-    }
-}
-
-impl Exact {
-    fn is_zero(&self) -> bool {
-        self.value.sign() == Sign::NoSign
-    }
-
-    fn times(&self, other: &Self) -> Self {
-        Self {
-            value: &self.value * &other.value,
-            exponent: self.exponent + other.exponent,
-        }
-    }
-
-    fn times_count(self, count: u64) -> Self {
-        Self {
-            value: self.value * count,
-            exponent: self.exponent,
-        }
-    }
-
-    fn minus(&self, other: &Self) -> Self {
-        let exponent = self.exponent.min(other.exponent);
-        let at = |exact: &Self| &exact.value << (exact.exponent - exponent) as u32;
-        Self {
-            value: at(self) - at(other),
-            exponent,
-        }
-    }
-
-    /// The quotient, rounded; `other` is positive.
-    fn over(&self, other: &Self) -> f64 {
-        let exponent = self.exponent - other.exponent;
-        round::ratio(&self.value, exponent, other.value.magnitude())
+        let (r2, negative) = self.r2_and_sign()?;
+        let root = r2.sqrt();
+        Some(if negative { -root } else { root })
     }
 }

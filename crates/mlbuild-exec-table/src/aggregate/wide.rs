@@ -1,6 +1,9 @@
 //! A sum of any size: an integer of as many limbs as it needs, times a power of two.
 
+use arrow::datatypes::i256;
 use num_bigint::BigInt;
+
+use super::number::Exact;
 
 /// Bits of a limb.
 const LIMB: i32 = 64;
@@ -103,14 +106,24 @@ impl Wide {
         self.specials.not_a_number += other.specials.not_a_number;
     }
 
-    /// The sum of the finite summands, as an integer and the exponent of its last bit.
-    pub(super) fn exact(&self) -> (BigInt, i32) {
-        let bytes: Vec<u8> = self
-            .limbs
-            .iter()
-            .flat_map(|limb| limb.to_le_bytes())
-            .collect();
-        (BigInt::from_signed_bytes_le(&bytes), self.exponent)
+    /// The sum of the finite summands.
+    pub(super) fn exact(&self) -> Exact {
+        let mut limbs = self.significant();
+        let mut exponent = self.exponent;
+        while let [0, rest @ ..] = limbs
+            && !rest.is_empty()
+        {
+            limbs = rest;
+            exponent += LIMB;
+        }
+        let sign = self.sign();
+        if limbs.len() <= 3 {
+            let limb = |at: usize| u128::from(*limbs.get(at).unwrap_or(&sign));
+            let [low, high] = [0, 2].map(|at| limb(at + 1) << LIMB | limb(at));
+            return Exact::new(i256::from_parts(low, high as i128), exponent);
+        }
+        let bytes: Vec<u8> = limbs.iter().flat_map(|limb| limb.to_le_bytes()).collect();
+        Exact::large(BigInt::from_signed_bytes_le(&bytes), exponent)
     }
 
     /// Memory it takes, itself included.

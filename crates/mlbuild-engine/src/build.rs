@@ -9,6 +9,8 @@
 //! only after its sources were looked at again, and a target is published (its last state remembered,
 //! its artifact placed under `out/`) only when all its stages, checks included, have passed.
 
+mod damaged;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::Scope;
@@ -75,7 +77,8 @@ pub fn build(
         artifacts: BTreeMap::new(),
         outcomes: BTreeMap::new(),
         faults: Vec::new(),
-        saved: Duration::ZERO,
+        saved: BTreeMap::new(),
+        remade: BTreeSet::new(),
         stopping: false,
     };
     std::thread::scope(|scope| build.run(scope, &sender, &receiver));
@@ -166,7 +169,10 @@ struct Build<'a, 'e, 'r> {
     artifacts: BTreeMap<Label, Artifact>,
     outcomes: BTreeMap<Label, Outcome>,
     faults: Vec<Fault>,
-    saved: Duration,
+    /// How long the actions of targets ran whose results were there.
+    saved: BTreeMap<Label, Duration>,
+    /// Targets that began anew after they were done, because a reader found their artifact damaged.
+    remade: BTreeSet<Label>,
     stopping: bool,
 }
 
@@ -396,6 +402,9 @@ impl<'a> Build<'a, '_, '_> {
                     }
                     Err(JobFailure::Failure(Failure::Cancelled)) => self.skip(&label, None),
                     Err(JobFailure::Failure(failure)) => self.fail(&label, failure),
+                    Err(JobFailure::LostInput(name, diagnostic)) => {
+                        self.lost_input(&label, &resolved, &name, diagnostic);
+                    }
                     Err(JobFailure::Panic(message)) => {
                         let diagnostic = Diagnostic::error(
                             "engine::bug",
@@ -488,7 +497,7 @@ impl<'a> Build<'a, '_, '_> {
                 Err(error) => return self.fail(label, cache_failure(&error)),
             }
         }
-        self.saved += took(&passed, false);
+        self.saved.insert(label.clone(), took(&passed, false));
         let unchanged = executed
             && self
                 .last_artifact(&target.last.keys)
@@ -548,25 +557,6 @@ impl<'a> Build<'a, '_, '_> {
         self.artifacts.insert(label.clone(), artifact.clone());
         self.outcomes.insert(label.clone(), outcome);
         self.schedule.done(label);
-    }
-
-    /// An object of the artifact of `label` was damaged and is out of the way, so its result has become a miss.
-    fn begin_anew(&mut self, label: &Label, last: LastBuild, started: i64) {
-        self.trouble(
-            Diagnostic::warning(
-                "cache::damaged",
-                format!("what the cache held of `{label}` was damaged"),
-            )
-            .help("it was set aside and is made again; `mlbuild fsck` checks the rest"),
-        );
-        let target = Target {
-            last,
-            started,
-            anew: true,
-            ..Target::default()
-        };
-        self.targets.insert(label.clone(), target);
-        self.advance(label);
     }
 
     /// Digest of what the stages with these keys yielded.
@@ -671,7 +661,7 @@ impl<'a> Build<'a, '_, '_> {
         Summary {
             targets,
             faults,
-            saved,
+            saved: saved.values().sum(),
             cancelled: cancel.is_cancelled(),
             looks,
             queries_planned,

@@ -291,7 +291,8 @@ impl Verify<'_> {
                 | Failure::Rejected(diagnostic)
                 | Failure::Invalid(diagnostic)
                 | Failure::Environment(diagnostic),
-            )) => Ok(Reproduction::Failed(diagnostic)),
+            ))
+            | Err(JobFailure::LostInput(_, diagnostic)) => Ok(Reproduction::Failed(diagnostic)),
             Err(JobFailure::Panic(message)) => Ok(Reproduction::Failed(Diagnostic::error(
                 "engine::bug",
                 format!("an executor panicked: {message}"),

@@ -134,7 +134,7 @@ fn a_missing_object_is_made_again() {
 }
 
 /// Changes a byte of every object, which keeps its size.
-fn damage_objects(project: &Project) {
+pub(crate) fn damage_objects(project: &Project) {
     for (path, mut bytes) in crate::gc::files(&project.root().join(".mlbuild/cache/objects")) {
         fs::remove_file(&path).unwrap();
         bytes[0] ^= 1;

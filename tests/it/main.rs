@@ -12,6 +12,7 @@ mod bad_input;
 mod build;
 mod columns;
 mod commands;
+mod corruption;
 mod cutoff;
 mod diff;
 mod explain;

@@ -31,7 +31,7 @@ pub enum CacheError {
         found: u32,
     },
     /// The version file holds something else.
-    #[error("`{}` is not the version file of a mlbuild cache", path.display())]
+    #[error("`{}` is not the version file of a mlbuild cache; `mlbuild fsck --repair` makes one", path.display())]
     NotACache {
         /// The version file.
         path: PathBuf,

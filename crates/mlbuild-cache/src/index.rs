@@ -26,6 +26,7 @@ use mlbuild_digest::{Digest, Hasher};
 use crate::CacheError;
 use crate::error::At;
 use crate::scratch::unique;
+use crate::swap::swap;
 
 /// A file younger than this at the start of the build is looked at twice: more than any clock tick.
 const YOUNG: Duration = Duration::from_millis(50);
@@ -247,7 +248,7 @@ impl StatIndex {
         let aside = self.path.with_extension(format!("tmp-{}", unique()));
         let written = fs::write(&aside, format::encode(&self.entries))
             .at("write", &aside)
-            .and_then(|()| fs::rename(&aside, &self.path).at("make", &self.path));
+            .and_then(|()| swap(&aside, &self.path));
         if written.is_err() {
             let _ = fs::remove_file(&aside);
         }

@@ -23,7 +23,7 @@ impl Cache {
 
     /// The tree with this digest, if it was remembered.
     pub fn listing(&self, digest: &Digest) -> Option<Tree> {
-        let bytes = fs::read(self.listing_path(digest)).ok()?;
+        let bytes = self.read_or_quarantine(&self.listing_path(digest)).ok()?;
         wire::decode_tree(&bytes).filter(|tree| tree.digest() == *digest)
     }
 
@@ -37,7 +37,7 @@ impl Cache {
 
     /// The table with this digest, if it was remembered.
     pub fn table(&self, digest: &Digest) -> Option<Table> {
-        let bytes = fs::read(self.listing_path(digest)).ok()?;
+        let bytes = self.read_or_quarantine(&self.listing_path(digest)).ok()?;
         wire::decode_table(&bytes).filter(|table| table.digest() == *digest)
     }
 

@@ -36,6 +36,9 @@ impl Cache {
     pub fn try_lock(&self, about: &str) -> Result<Result<ProjectLock, Holder>, CacheError> {
         self.ensure()?;
         let path = self.root.join("lock");
+        if path.is_dir() {
+            self.quarantine(&path);
+        }
         let mut file = File::options()
             .read(true)
             .write(true)

@@ -15,7 +15,7 @@ use crate::{Cache, CacheError};
 impl Cache {
     /// What was remembered under `key`; `None` if nothing was, or it is damaged.
     pub fn memo(&self, key: &Digest) -> Option<Vec<u8>> {
-        let mut bytes = fs::read(self.memo_path(key)).ok()?;
+        let mut bytes = self.read_or_quarantine(&self.memo_path(key)).ok()?;
         if bytes.len() < 32 {
             return None;
         }

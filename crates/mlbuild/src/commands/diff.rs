@@ -6,7 +6,7 @@ use mlbuild_engine::{ArtifactDiff, RowDiff, RunDifference, RunId, TargetDiff, di
 use serde_json::{Value, json};
 
 use crate::cli::{Diff, Global};
-use crate::failure::{CommandFailure, EXIT_USAGE};
+use crate::failure::CommandFailure;
 use crate::load::load;
 use crate::tables::Tables;
 use crate::terminal::{Terminal, count, plural};
@@ -14,8 +14,9 @@ use crate::terminal::{Terminal, count, plural};
 pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
     let found = diff_runs(&loaded.project, args.old, args.new, &Tables);
-    let (old, new, targets) =
-        found.map_err(|diagnostic| CommandFailure::new(EXIT_USAGE, diagnostic))?;
+    let (old, new, targets) = found.map_err(|(fault, diagnostic)| {
+        CommandFailure::new(crate::failure::exit_of(&[fault]), diagnostic)
+    })?;
     let mut out = std::io::stdout().lock();
     if global.json {
         for target in &targets {

@@ -230,8 +230,10 @@ fn check(template: &Template, path: &Path, how: Damage, number: usize, draw: &mu
     let refused = checked.exit == Some(3);
     if refused {
         // A version that reads as a newer one cannot be told from one, and is not for us to change.
+        let version = project.read(".mlbuild/cache/version");
+        let newer = version.trim().parse().is_ok_and(|version: u32| version > 1);
         assert!(
-            checked.stderr.contains("this mlbuild knows layouts up to"),
+            newer && checked.stderr.contains("layout"),
             "{case}: {}",
             checked.stderr
         );
@@ -240,6 +242,13 @@ fn check(template: &Template, path: &Path, how: Damage, number: usize, draw: &mu
     let again = run(&project, &["build"]);
     assert_eq!(again.exit, Some(0), "{case}: {}", again.stderr);
     assert_eq!(&outputs(project.root()), expected, "{case}");
+    if number % 2 == 1 {
+        // The pin holds the first state: what it lacks is made again only when that is built again.
+        project.replace("data/page.sql", "total * 3", "total * 2");
+        let back = run(&project, &["build"]);
+        assert_eq!(back.exit, Some(0), "{case}: {}", back.stderr);
+        assert_eq!(outputs(project.root()), template.whole, "{case}");
+    }
     let sound = run(&project, &["fsck"]);
     if path.starts_with("lineage.db") && sound.exit == Some(1) {
         // What can be rescued from it cannot be made again: it is named, and left as it is.

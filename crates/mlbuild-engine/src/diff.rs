@@ -4,8 +4,6 @@
 //! was, unless it was cleaned. So nothing is built, and the project may have moved on since.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
-use std::path::PathBuf;
 
 use mlbuild_action::{ActionResult, Column, Diagnostic, Table, TreeEntry};
 use mlbuild_cache::CacheError;
@@ -57,6 +55,8 @@ pub enum RunDifference {
     Artifact(Box<ArtifactDiff>),
     /// Its artifact differs; how cannot be said, since the cache no longer has both.
     Unknown,
+    /// Its artifact differs; how cannot be said, since what the cache held of it was damaged, and was set aside.
+    Damaged,
 }
 
 /// How two artifacts of a target differ.
@@ -155,39 +155,46 @@ fn difference(
             }));
         }
     }
-    let label = new.label.clone();
     let result = |target: &RunTarget| project.cache.lookup(target.key.as_ref()?).ok().flatten();
     Ok(Some(match (result(old), result(new)) {
-        (Some(old), Some(new)) => {
-            RunDifference::Artifact(Box::new(artifacts(project, &label, &old, &new, files)?))
-        }
+        (Some(old), Some(new)) => match artifacts(project, &old, &new, files)? {
+            Some(diff) => RunDifference::Artifact(Box::new(diff)),
+            None => RunDifference::Damaged,
+        },
         _ => RunDifference::Unknown,
     }))
 }
 
+/// `None` if one of them is damaged: it is out of the way then.
 fn artifacts(
     project: &Project,
-    label: &str,
     old: &ActionResult,
     new: &ActionResult,
     files: &dyn TableFiles,
-) -> Result<ArtifactDiff, Diagnostic> {
+) -> Result<Option<ArtifactDiff>, Diagnostic> {
     let mut diff = ArtifactDiff {
         metrics: metrics(&old.metrics, &new.metrics),
         ..ArtifactDiff::default()
     };
     let (Some(before), Some(after)) = (&old.artifact.table, &new.artifact.table) else {
         diff.files = file_changes(old.artifact.tree.entries(), new.artifact.tree.entries());
-        return Ok(diff);
+        return Ok(Some(diff));
     };
     schema(before, after, &mut diff);
-    let file = |result: &ActionResult| -> Result<Option<PathBuf>, Diagnostic> {
-        let Some(entry) = result.artifact.tree.entries().first() else {
+    let file = |result: &ActionResult| {
+        let entry = result.artifact.tree.entries().first();
+        let entry = entry.expect("a table has a file");
+        project.cache.whole_object(&entry.digest)
+    };
+    // Both are looked at, so that all that is damaged is out of the way at once.
+    let (old, new) = match (file(old), file(new)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(CacheError::BadObject { .. }), _) | (_, Err(CacheError::BadObject { .. })) => {
             return Ok(None);
-        };
-        let file = project.cache.whole_object(&entry.digest);
-        file.map(Some)
-            .map_err(|error| unreadable_artifact(&error, label))
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            return Err(Diagnostic::error("cache::io", error.to_string()));
+        }
     };
     // Rows can be matched by a key that both have with the same types.
     let same = |name: &String| {
@@ -206,24 +213,9 @@ fn artifacts(
             names.filter(same).collect()
         }
     };
-    if let (Some(before), Some(after)) = (file(old)?, file(new)?) {
-        diff.by_row = Some(files.row_changes(&before, &after, &key, &columns)?);
-    }
+    diff.by_row = Some(files.row_changes(&old, &new, &key, &columns)?);
     diff.key = key;
-    Ok(diff)
-}
-
-/// Why an artifact of `label` cannot be read in the cache; what is damaged was set aside.
-pub fn unreadable_artifact(error: &CacheError, label: impl Display) -> Diagnostic {
-    match error {
-        CacheError::BadObject { .. } => {
-            let message = format!("what the cache held of `{label}` was damaged");
-            Diagnostic::error("cache::damaged", message).help(
-                "it was set aside: the next build makes what is still declared again; `mlbuild fsck` checks the rest",
-            )
-        }
-        _ => Diagnostic::error("cache::io", error.to_string()),
-    }
+    Ok(Some(diff))
 }
 
 fn find<'t>(table: &'t Table, name: &str) -> Option<&'t Column> {

@@ -34,7 +34,7 @@ mod verify;
 
 pub use build::{Emit, build};
 pub use columns::{ColumnLineage, FlowKind, Place, Reached, column_lineage};
-pub use diff::{ArtifactDiff, RowDiff, RunDifference, TargetDiff, diff_runs, unreadable_artifact};
+pub use diff::{ArtifactDiff, RowDiff, RunDifference, TargetDiff, diff_runs};
 pub use event::{Event, Fault, Outcome, Summary};
 pub use fsck::{Finding, Findings, fsck};
 pub use gc::{Collection, CollectionOptions, Leaving, collect, collection, usage};

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write as _};
 
-use mlbuild_action::{Artifact, Work};
+use mlbuild_action::{Artifact, Diagnostic, Work};
+use mlbuild_cache::CacheError;
 use mlbuild_graph::Target;
 use mlbuild_manifest::Label;
 use serde_json::json;
@@ -119,7 +120,14 @@ fn rows(
 ) -> Result<Vec<String>, CommandFailure> {
     let cache = &loaded.project.cache;
     let object = cache.whole_object(&artifact.tree.entries()[0].digest);
-    let object = object.map_err(|error| mlbuild_engine::unreadable_artifact(&error, label));
+    let object = object.map_err(|error| match error {
+        CacheError::BadObject { .. } => {
+            let message = format!("what the cache held of `{label}` was damaged");
+            Diagnostic::error("cache::damaged", message)
+                .help("it was set aside, and the next build makes it again; `mlbuild fsck` checks the rest")
+        }
+        _ => Diagnostic::error("cache::io", error.to_string()),
+    });
     let lines = object.and_then(|object| mlbuild_exec_table::preview(&object, rows));
     lines.map_err(|diagnostic| CommandFailure::new(EXIT_ENVIRONMENT, diagnostic))
 }

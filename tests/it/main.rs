@@ -20,6 +20,7 @@ mod faults;
 mod fsck;
 mod gc;
 mod identity;
+mod moving;
 mod project;
 mod python;
 mod verify;

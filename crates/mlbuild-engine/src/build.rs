@@ -426,7 +426,7 @@ impl<'a> Build<'a, '_, '_> {
     ) -> Result<ActionResult, JobFailure> {
         for material in resolved.inputs.values() {
             if let Material::Sources(tree) = material
-                && let Some(path) = self.sources.changed(tree)
+                && let Some(path) = self.sources.changed(&resolved.action.work, tree)
             {
                 let message = format!("`{path}` changed while it was read");
                 return Err(JobFailure::Failure(Failure::Failed(

@@ -128,8 +128,8 @@ impl<'a> Sources<'a> {
         self.project
     }
 
-    /// Looks at the files of `tree` again; names one that is not what it was.
-    pub(crate) fn changed(&mut self, tree: &Tree) -> Option<String> {
+    /// Looks at the files of `tree` again, which `work` has read; names one that is not what it was.
+    pub(crate) fn changed(&mut self, work: &Work, tree: &Tree) -> Option<String> {
         let files = tree.entries().iter().map(|entry| {
             let TreeEntry {
                 path,
@@ -144,7 +144,13 @@ impl<'a> Sources<'a> {
             };
             (path.as_str(), file)
         });
-        self.index.verify_unchanged(files).map(str::to_owned)
+        let changed = match work {
+            // It reads them where they are, for as long as it runs.
+            Work::Ingest(_) => self.index.verify_untouched(files),
+            // All others are given copies, made before they start; a touch in hours of work is no reason to lose them.
+            _ => self.index.verify_unchanged(files),
+        };
+        changed.map(str::to_owned)
     }
 
     /// Places an artifact under `out/` unless it is there; says whether anything was written.

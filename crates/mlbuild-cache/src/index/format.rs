@@ -20,6 +20,7 @@ pub(super) fn encode(entries: &HashMap<String, Entry>) -> Vec<u8> {
             file,
             ours,
             fresh: _,
+            seen: _,
         } = entry;
         bytes.extend((path.len() as u32).to_le_bytes());
         bytes.extend(path.as_bytes());
@@ -68,6 +69,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<HashMap<String, Entry>> {
                 file,
                 ours,
                 fresh: false,
+                seen: false,
             },
         );
     }

@@ -161,6 +161,31 @@ fn a_file_changed_during_a_run_is_named() {
     assert_eq!(index.verify_unchanged(before.iter().copied()), Some("a"));
 }
 
+/// What was changed and changed back may have been read in between.
+#[test]
+fn a_file_that_is_as_it_was_again_was_touched() {
+    let project = Project::new();
+    project.write("a", "a");
+    project.write("b", "b");
+    let mut index = project.load();
+    let before = ["a", "b"].map(|path| (path, index.digest_file(path).unwrap()));
+    assert_eq!(index.verify_untouched(before), None);
+    fs::remove_file(project.0.path().join("b")).unwrap();
+    assert_eq!(index.verify_untouched(before), Some("b"));
+    fs::write(project.0.path().join("b"), "b").unwrap();
+    assert_eq!(index.verify_unchanged(before), None);
+    for _ in 0..2 {
+        assert_eq!(index.verify_untouched(before), Some("b"));
+    }
+    fs::write(project.0.path().join("a"), "c").unwrap();
+    fs::write(project.0.path().join("a"), "a").unwrap();
+    assert_eq!(index.verify_untouched(before), Some("a"));
+    // For a build that begins now it is a file like any other.
+    let mut index = project.load();
+    let before = ["a", "b"].map(|path| (path, index.digest_file(path).unwrap()));
+    assert_eq!(index.verify_untouched(before), None);
+}
+
 #[test]
 fn a_damaged_index_is_an_empty_one() {
     let project = Project::new();

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use mlbuild_action::{
-    Action, ActionKey, Analysis, Artifact, Description, Diagnostic, Failure, Input, InputContent,
-    Table, Tree, TreeEntry, Work,
+    Action, ActionKey, Analysis, Artifact, Description, Failure, Input, InputContent, Table, Tree,
+    TreeEntry, Work,
 };
 use mlbuild_cache::{CacheError, Destination, FileDigest, Looks, StatIndex};
 use mlbuild_graph::{FileSet, InputSource, Stage};
@@ -86,18 +86,16 @@ impl<'a> Sources<'a> {
         }
     }
 
-    fn tree(&mut self, files: &FileSet) -> Result<Tree, Diagnostic> {
+    fn tree(&mut self, files: &FileSet) -> Result<Tree, Failure> {
         if let Some(tree) = self.trees.get(&files.patterns) {
             return Ok(tree.clone());
         }
         let mut entries = Vec::new();
         for path in source::expand(&self.project.root, files)? {
-            let file =
-                self.index.digest_file(&path).map_err(|e| {
-                    let at = &files.declared_at;
-                    Diagnostic::error("source::unreadable", format!("cannot read `{path}`: {e}"))
-                        .at(at.file.clone(), at.range.clone(), at.label.clone())
-                })?;
+            let file = match self.index.digest_file(&path) {
+                Ok(file) => file,
+                Err(error) => return Err(source::unreadable(path, error, files)),
+            };
             entries.push(TreeEntry {
                 path,
                 digest: file.digest,
@@ -211,9 +209,7 @@ pub(crate) fn resolve(
                     .expect("a stage that reads the previous one has one")
                     .clone(),
             ),
-            InputSource::Files(files) => {
-                Material::Sources(sources.tree(files).map_err(Failure::Invalid)?)
-            }
+            InputSource::Files(files) => Material::Sources(sources.tree(files)?),
         };
         materials.insert(input.name.clone(), material);
     }

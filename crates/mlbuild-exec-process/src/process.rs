@@ -126,8 +126,10 @@ pub(crate) fn attend(
 /// A session of its own, an end with ours, and the sandbox.
 fn isolate(command: &mut Command, sandbox: Sandbox) {
     let enter = move || {
-        // SAFETY: `setsid`, `prctl` and `getppid` are async-signal-safe and take integers only.
+        // SAFETY: `setsid`, `signal` and `prctl` are async-signal-safe and take integers only.
         unsafe {
+            // We ignore it; programs expect to end by it.
+            libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
             if libc::setsid() == -1 {
                 return Err(io::Error::last_os_error());
             }

@@ -27,6 +27,7 @@ use crate::terminal::Terminal;
 fn main() -> ExitCode {
     // Parsing ends the process itself for --help and --version (0) and for wrong usage (2).
     let cli = Cli::parse();
+    interrupt::ignore_file_size_signal();
     let terminal = Terminal::new(&cli.global);
     let ended = std::panic::catch_unwind(|| run(&cli, &terminal));
     ExitCode::from(match ended {

@@ -63,6 +63,12 @@ pub enum CacheError {
         /// Its name.
         digest: Digest,
     },
+    /// Two files of an artifact have one name where they are to be placed.
+    #[error("`{}` is there twice: this file system takes names for equal that differ in upper and lower case", path.display())]
+    SameName {
+        /// The second of them.
+        path: PathBuf,
+    },
     /// An artifact of several files, or none, was to become one file.
     #[error("`{}` is to be one file, but the artifact has {files}", path.display())]
     NotOneFile {

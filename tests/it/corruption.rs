@@ -34,7 +34,7 @@ const PARTS: [&str; 11] = [
 ];
 
 /// Commands that read. What they print is not looked at: only that they end, and how.
-const READERS: [&[&str]; 9] = [
+pub(crate) const READERS: [&[&str]; 9] = [
     &["why", "data:page"],
     &["show", "data:total"],
     &["plan"],
@@ -165,7 +165,7 @@ fn damage(path: &Path, how: Damage, draw: &mut Draw) {
 }
 
 /// Runs a command that must end by itself.
-fn run(project: &Project, arguments: &[&str]) -> Ran {
+pub(crate) fn run(project: &Project, arguments: &[&str]) -> Ran {
     let mut child = project
         .command(arguments)
         .stdin(Stdio::null())

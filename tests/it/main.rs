@@ -19,6 +19,7 @@ mod explain;
 mod faults;
 mod fsck;
 mod gc;
+mod hostile;
 mod identity;
 mod moving;
 mod project;

@@ -11,7 +11,7 @@
 //!
 //! The file is a memory only: absent, damaged or of another version means empty. `spec/cache-layout.md` has its format.
 
-mod format;
+pub(crate) mod format;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
@@ -53,7 +53,7 @@ pub struct Looks {
 
 /// What `stat` says of a file, as far as a change shows in it. Times are nanoseconds since 1970.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Stat {
+pub(crate) struct Stat {
     size_bytes: u64,
     mtime: i128,
     ctime: i128,
@@ -61,7 +61,7 @@ struct Stat {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Entry {
+pub(crate) struct Entry {
     stat: Stat,
     file: FileDigest,
     /// We wrote the file and know its digest from that.
@@ -336,4 +336,4 @@ fn is_executable(metadata: &Metadata) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -153,6 +153,8 @@ fn is_no_text(error: &io::Error) -> bool {
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 

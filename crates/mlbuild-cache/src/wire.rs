@@ -156,12 +156,12 @@ pub(crate) fn decode_table(bytes: &[u8]) -> Option<Table> {
 }
 
 /// A format and its version, as the first line of a file says them.
-type Format = (&'static str, u32);
+pub(crate) type Format = (&'static str, u32);
 
-const RESULT: Format = ("mlbuild action result", 1);
-const LAST: Format = ("mlbuild last build", 3);
-const PIN: Format = ("mlbuild pin", 2);
-const LISTING: Format = ("mlbuild listing", 2);
+pub(crate) const RESULT: Format = ("mlbuild action result", 1);
+pub(crate) const LAST: Format = ("mlbuild last build", 3);
+pub(crate) const PIN: Format = ("mlbuild pin", 2);
+pub(crate) const LISTING: Format = ("mlbuild listing", 2);
 
 fn seal(format: Format, content: &impl Serialize) -> Vec<u8> {
     let body = serde_json::to_string(content).expect("texts and numbers are JSON");
@@ -178,7 +178,7 @@ fn unseal<T: DeserializeOwned>(format: Format, bytes: &[u8]) -> Option<T> {
     serde_json::from_str(body).ok()
 }
 
-fn header((format, version): Format, body: &str) -> String {
+pub(crate) fn header((format, version): Format, body: &str) -> String {
     let digest = Digest::of(body.as_bytes());
     format!(r#"{{"format":"{format}","version":{version},"blake3":"{digest}"}}"#)
 }

@@ -8,6 +8,8 @@ mod commands;
 mod console;
 mod env;
 mod failure;
+#[cfg(test)]
+mod fuzz;
 mod interrupt;
 mod json;
 mod load;

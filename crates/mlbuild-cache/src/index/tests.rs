@@ -53,6 +53,18 @@ impl Project {
     }
 }
 
+/// An index of two files.
+pub(crate) fn bytes() -> Vec<u8> {
+    let project = Project::new();
+    project.write("raw", "a");
+    project.write("ä.csv", "id\n1\n");
+    let mut index = project.load();
+    index.digest_file("raw").unwrap();
+    index.digest_file("ä.csv").unwrap();
+    index.save().unwrap();
+    fs::read(project.index_path()).unwrap()
+}
+
 #[test]
 fn an_unchanged_file_is_digested_once() {
     let project = Project::new();

@@ -12,6 +12,7 @@
 mod demo;
 mod example;
 mod functions;
+mod fuzz;
 mod libtorch;
 mod prerequisites;
 mod readers;
@@ -31,6 +32,8 @@ Usage: cargo xtask COMMAND
   setup   get libtorch into .libtorch/ (three pinned wheels, once)
   demo    setup, release builds, and the example examples/recs from raw events to its report
   test    setup, then format, lint, tidy, docs and every test; what CI runs
+  fuzz --seconds N
+          the fuzz tests with fresh seeds, for so long
   tidy    the rules of ARCHITECTURE.md that a machine can hold
   help    this text";
 
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         ["setup"] => setup(&root),
         ["demo"] => demo::run(&root),
         ["test"] => test::run(&root),
+        ["fuzz", "--seconds", seconds] => fuzz::run(&root, seconds),
         ["tidy"] => tidy::run(&root),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");

@@ -2,7 +2,8 @@
 //!
 //! Each round has a seed of its own, which a failure names with the input, made as small as a few hundred tries make it.
 //! `MLBUILD_ROUNDS` sets the number of rounds and `MLBUILD_SEED` the seed of the first, so that
-//! `MLBUILD_ROUNDS=1 MLBUILD_SEED=7` shows one again; `cargo xtask fuzz --seconds N` goes on with fresh seeds for so long.
+//! `MLBUILD_ROUNDS=1 MLBUILD_SEED=7` shows one again; `MLBUILD_TIMES` runs so many times the usual rounds.
+//! `cargo xtask fuzz --seconds N` goes on with fresh seeds for so long.
 //!
 //! libFuzzer would find its way by coverage, but needs a nightly compiler and a build of its own; these run wherever the
 //! tests run, and their corpora, words and re-sealed checksums lead them past the first comparison.
@@ -40,7 +41,8 @@ pub fn fuzz(name: &str, corpus: Corpus<'_>, law: impl Fn(&[u8])) {
     for input in corpus.inputs {
         law(input);
     }
-    let rounds = setting("MLBUILD_ROUNDS").unwrap_or(corpus.rounds);
+    let times = setting("MLBUILD_TIMES").unwrap_or(1);
+    let rounds = setting("MLBUILD_ROUNDS").unwrap_or(corpus.rounds * times);
     let first = setting("MLBUILD_SEED").unwrap_or(1);
     for seed in (0..rounds).map(|round| first.wrapping_add(round)) {
         let input = mutate(&corpus, &mut Draw::new(seed));

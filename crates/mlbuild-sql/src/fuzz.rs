@@ -7,12 +7,14 @@ use mlbuild_testing::{Corpus, fuzz};
 
 use crate::analyze;
 
-const INPUTS: [&[u8]; 5] = [
+const INPUTS: [&[u8]; 6] = [
     b"select id, amount from data.orders -- all\nwhere note like 'a%' and amount > $least",
     b"with s as (select *, row_number() over (partition by u order by t desc) as n from data.events) select u, max(n) as n from s group by 1 having count(*) > 2 order by n limit 3",
     b"select case when a is null then 'none' else cast(a as varchar) end as \"\xc3\xa4\", b['x'], array_agg(distinct c) filter (where c > 1.5e3) from features.train t left join data.b using (id)",
     b"select * exclude (a) from data.a union all select * from (values (1, interval '1 day'), (2, null)) v (x, y)",
     b"select substring(x from 1 for 2) || $$dollar$$, x::int, extract(year from t), exists (select 1 from data.z) /* c /* d */ */ from data.a, unnest([1,2]) as u",
+    // Found by fuzzing: neither the statement nor its tokens render back to what they were.
+    b"select e like X''''",
 ];
 
 const WORDS: [&str; 44] = [

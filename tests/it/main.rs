@@ -5,7 +5,9 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "tests run the binary and stop at the first surprise"
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests run the binary, stop at the first surprise, and say what they cannot try here"
 )]
 
 mod bad_input;

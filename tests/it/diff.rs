@@ -88,3 +88,25 @@ sequence = "items"
     assert_eq!(orders["by_row"]["added"], 2);
     assert_eq!(orders["columns"]["added"][0][0], "note");
 }
+
+/// Neither shows a row that it did not digest.
+#[test]
+fn a_damaged_table_is_named_and_none_of_its_rows_is_shown() {
+    for arguments in [&["show", "data:orders"][..], &["diff"]] {
+        let project = Project::sums();
+        project.build(&[]);
+        let orders = "id,amount,note\n1,10,a\n2,987654321,b\n";
+        project.write("raw/orders.csv", orders);
+        project.build(&[]);
+        assert_eq!(project.run(arguments).exit, Some(0), "{arguments:?}");
+        crate::faults::damage_objects(&project);
+        let ran = project.run(arguments);
+        assert_eq!(ran.exit, Some(3), "{arguments:?}: {}", ran.stdout);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(said.contains("data:orders"), "{said}");
+        assert!(said.contains("damaged"), "{said}");
+        assert!(!ran.stdout.contains("987654321"), "{}", ran.stdout);
+        // It was set aside: now it is not there, and nobody is misled.
+        assert_eq!(project.run(arguments).exit, Some(0), "{arguments:?}");
+    }
+}

@@ -134,7 +134,7 @@ fn a_missing_object_is_made_again() {
 }
 
 /// Changes a byte of every object, which keeps its size.
-fn damage_objects(project: &Project) {
+pub(crate) fn damage_objects(project: &Project) {
     for (path, mut bytes) in crate::gc::files(&project.root().join(".mlbuild/cache/objects")) {
         fs::remove_file(&path).unwrap();
         bytes[0] ^= 1;
@@ -161,15 +161,72 @@ fn a_damaged_object_is_never_published_and_made_again_at_once() {
 }
 
 #[test]
-fn a_damaged_input_is_blamed_and_the_next_build_heals_it() {
+fn a_damaged_input_is_made_again_in_the_same_build() {
+    // Whoever reads a damaged input waits until it is whole again, though its target was done.
+    for (built, all) in [("data:orders", &ALL[..]), ("data:total", &ALL[..])] {
+        let project = Project::sums();
+        project.build(&[built]);
+        damage_objects(&project);
+        let rebuilt = project.build(&["data:page"]);
+        rebuilt.built(all);
+        let said = |event: &&serde_json::Value| event["diagnostic"]["code"] == "cache::damaged";
+        assert!(rebuilt.events.iter().any(|event| said(&event)));
+        let runs = project.run(&[
+            "query",
+            "--format",
+            "csv",
+            "select label, outcome from targets where run = 2 order by label",
+        ]);
+        let recorded = "label,outcome\ndata:orders,built\ndata:page,built\ndata:total,built\n";
+        assert_eq!(runs.stdout, recorded, "{}", runs.stderr);
+        project.assert_same_as_clean_build(&[]);
+        crate::fsck::assert_sound(&project);
+    }
+}
+
+#[test]
+fn what_a_target_restored_and_then_lost_is_recorded_once() {
     let project = Project::sums();
+    project.build(&[]);
+    project.write("raw/orders.csv", "id,amount,note\n1,11,a\n");
+    project.build(&[]);
+    project.write("raw/orders.csv", "id,amount,note\n1,10,a\n2,32,b\n");
+    damage_objects(&project);
+    project.replace("data/page.sql", "total * 2", "total * 3");
+    project.build(&["data:page"]).built(&ALL);
+    let recorded = project.run(&[
+        "query",
+        "--format",
+        "csv",
+        "select t.label, t.outcome, count(a.action) as actions from targets t \
+         left join actions a on a.run = t.run and a.label = t.label where t.run = 3 group by 1, 2 order by 1",
+    ]);
+    let expected =
+        "label,outcome,actions\ndata:orders,built,1\ndata:page,built,1\ndata:total,built,1\n";
+    assert_eq!(recorded.stdout, expected, "{}", recorded.stderr);
+}
+
+#[test]
+fn readers_of_a_damaged_input_wait_for_one_remake() {
+    let readers: Vec<String> = (0..6).map(|n| format!("data/reader{n}.sql")).collect();
+    let mut project = Project::sums();
     project.build(&["data:orders"]);
     damage_objects(&project);
-    let built = project.try_build(&["data:page"]);
-    assert_eq!(built.ran.exit, Some(3), "{}", built.ran.stderr);
-    let diagnostic = built.diagnostic("data:total");
-    assert_eq!(diagnostic["code"], "cache::damaged", "{diagnostic}");
-    project.build(&["data:page"]).built(&ALL);
+    for (n, reader) in readers.iter().enumerate() {
+        let query = format!("select id + {n} as id from data.orders\n");
+        project = project.file(reader, &query);
+    }
+    let built = project.build(&["--jobs", "4"]);
+    let started = |event: &&serde_json::Value| {
+        event["event"] == "started" && event["target"] == "data:orders"
+    };
+    let stages: Vec<_> = built
+        .events
+        .iter()
+        .filter(started)
+        .map(|e| &e["stage"])
+        .collect();
+    assert_eq!(stages, ["ingest"], "{:#?}", built.events);
     project.assert_same_as_clean_build(&[]);
 }
 

@@ -5,13 +5,16 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "tests run the binary and stop at the first surprise"
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests run the binary, stop at the first surprise, and say what they cannot try here"
 )]
 
 mod bad_input;
 mod build;
 mod columns;
 mod commands;
+mod corruption;
 mod crash;
 mod cutoff;
 mod dice;
@@ -20,8 +23,10 @@ mod explain;
 mod faults;
 mod fsck;
 mod gc;
+mod hostile;
 mod identity;
 mod kill;
+mod moving;
 mod project;
 mod python;
 mod snapshot;

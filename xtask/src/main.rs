@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod example;
 mod functions;
+mod fuzz;
 mod libtorch;
 mod prerequisites;
 mod readers;
@@ -33,6 +34,8 @@ Usage: cargo xtask COMMAND
   demo    setup, release builds, and the example examples/recs from raw events to its report
   test    setup, then format, lint, tidy, docs and every test; what CI runs
   crash   builds ended at every step, losses of power, a loop of kills; `--kills N` says how many
+  fuzz --seconds N
+          the fuzz tests with fresh seeds, for so long
   tidy    the rules of ARCHITECTURE.md that a machine can hold
   help    this text";
 
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         ["crash", ref more @ ..] if let Some(kills) = crash::kills(more) => {
             crash::run(&root, kills)
         }
+        ["fuzz", "--seconds", seconds] => fuzz::run(&root, seconds),
         ["tidy"] => tidy::run(&root),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");

@@ -39,7 +39,7 @@ pub enum CacheError {
         found: u32,
     },
     /// The version file holds something else.
-    #[error("`{}` is not the version file of a mlbuild cache", path.display())]
+    #[error("`{}` is not the version file of a mlbuild cache; `mlbuild fsck --repair` makes one", path.display())]
     NotACache {
         /// The version file.
         path: PathBuf,
@@ -70,6 +70,12 @@ pub enum CacheError {
     BadObject {
         /// Its name.
         digest: Digest,
+    },
+    /// Two files of an artifact have one name where they are to be placed.
+    #[error("`{}` is there twice: this file system takes names for equal that differ in upper and lower case", path.display())]
+    SameName {
+        /// The second of them.
+        path: PathBuf,
     },
     /// An artifact of several files, or none, was to become one file.
     #[error("`{}` is to be one file, but the artifact has {files}", path.display())]

@@ -282,9 +282,9 @@ impl<'s> Check<'s> {
             }
         }
         for file in &survey.last {
-            let target = fs::read(&file.path).ok();
-            let target = target.and_then(|bytes| wire::target_of_last(&bytes));
-            if target.is_none_or(|target| self.cache.last_path(&target) != file.path) {
+            let last = fs::read(&file.path).ok();
+            let last = last.and_then(|bytes| wire::decode_last(&bytes));
+            if last.is_none_or(|(target, _)| self.cache.last_path(&target) != file.path) {
                 bad.push((Part::LastBuild, file));
             }
         }

@@ -11,9 +11,9 @@
 //!
 //! The file is a memory only: absent, damaged or of another version means empty. `spec/cache-layout.md` has its format.
 
-mod format;
+pub(crate) mod format;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -28,6 +28,7 @@ use crate::CacheError;
 use crate::error::At;
 use crate::scratch::unique;
 use crate::stat::{Stat, mtime};
+use crate::swap::swap;
 
 /// A file younger than this at the start of the build is looked at twice: more than any clock tick.
 const YOUNG: Duration = Duration::from_millis(50);
@@ -53,13 +54,15 @@ pub struct Looks {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Entry {
+pub(crate) struct Entry {
     stat: Stat,
     file: FileDigest,
     /// We wrote the file and know its digest from that.
     ours: bool,
     /// Digested by this process.
     fresh: bool,
+    /// Looked at by this process.
+    seen: bool,
 }
 
 /// Digests of a project's files by path.
@@ -68,6 +71,8 @@ pub struct StatIndex {
     path: PathBuf,
     root: PathBuf,
     entries: HashMap<String, Entry>,
+    /// Files that were touched since this process first looked at them, whatever is in them now.
+    touched: HashSet<String>,
     /// When the index file was written: entries not older are not believed.
     written: i128,
     /// From when on files count as young.
@@ -92,6 +97,7 @@ impl StatIndex {
             path,
             root,
             entries,
+            touched: HashSet::new(),
             written,
             young_since: since_1970(started) - YOUNG.as_nanos() as i128,
             changed: false,
@@ -147,9 +153,7 @@ impl StatIndex {
     pub fn digest_file(&mut self, relative: &str) -> io::Result<FileDigest> {
         let path = self.root.join(relative);
         self.looks.stats += 1;
-        let metadata = fs::metadata(&path).inspect_err(|_| {
-            self.changed |= self.entries.remove(relative).is_some();
-        })?;
+        let metadata = fs::metadata(&path).inspect_err(|_| self.forget(relative))?;
         if !metadata.is_file() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -158,14 +162,18 @@ impl StatIndex {
         }
         let executable = is_executable(&metadata);
         let stat = Stat::of(&metadata);
-        if let Some(entry) = self.entries.get(relative)
-            && entry.stat == stat
-            && (entry.ours || entry.fresh || stat.newest() < self.written)
-        {
-            return Ok(FileDigest {
-                executable,
-                ..entry.file
-            });
+        match self.entries.get_mut(relative) {
+            Some(entry) if entry.stat == stat => {
+                entry.seen = true;
+                if entry.ours || entry.fresh || stat.newest() < self.written {
+                    return Ok(FileDigest {
+                        executable,
+                        ..entry.file
+                    });
+                }
+            }
+            Some(entry) if entry.seen => drop(self.touched.insert(relative.to_owned())),
+            Some(_) | None => {}
         }
         self.looks.digested += 1;
         let file = FileDigest {
@@ -182,12 +190,25 @@ impl StatIndex {
                 file,
                 ours: false,
                 fresh: true,
+                seen: true,
             };
             self.entries.insert(relative.to_owned(), entry);
         } else {
+            self.touched.insert(relative.to_owned());
             self.entries.remove(relative);
         }
         Ok(file)
+    }
+
+    /// The file is gone.
+    fn forget(&mut self, relative: &str) {
+        let Some(entry) = self.entries.remove(relative) else {
+            return;
+        };
+        self.changed = true;
+        if entry.seen {
+            self.touched.insert(relative.to_owned());
+        }
     }
 
     /// As [`StatIndex::digest_file`], by full path; `None` outside of the project or if the file cannot be read.
@@ -213,6 +234,7 @@ impl StatIndex {
             file,
             ours: true,
             fresh: false,
+            seen: false,
         };
         self.entries.insert(relative.to_owned(), entry);
         self.changed = true;
@@ -224,16 +246,32 @@ impl StatIndex {
         &mut self,
         files: impl IntoIterator<Item = (&'f str, FileDigest)>,
     ) -> Option<&'f str> {
-        files
-            .into_iter()
-            .find(|(path, before)| {
-                let young = |entry: &mut Entry| entry.stat.newest() >= self.young_since;
-                if self.entries.get_mut(*path).is_some_and(young) {
-                    self.entries.remove(*path);
-                }
-                self.digest_file(path).ok() != Some(*before)
-            })
-            .map(|(path, _)| path)
+        let mut files = files.into_iter();
+        let changed = files.find(|(path, before)| !self.is_unchanged(path, *before));
+        changed.map(|(path, _)| path)
+    }
+
+    /// As [`StatIndex::verify_unchanged`], and returns also a file that was only touched since this process first looked
+    /// at it: it may have been changed and changed back, so who read it where it is may have read something else.
+    pub fn verify_untouched<'f>(
+        &mut self,
+        files: impl IntoIterator<Item = (&'f str, FileDigest)>,
+    ) -> Option<&'f str> {
+        let mut files = files.into_iter();
+        let changed = files.find(|(path, before)| {
+            !self.is_unchanged(path, *before) || self.touched.contains(*path)
+        });
+        changed.map(|(path, _)| path)
+    }
+
+    fn is_unchanged(&mut self, path: &str, before: FileDigest) -> bool {
+        if let Some(entry) = self.entries.get_mut(path)
+            && entry.stat.newest() >= self.young_since
+        {
+            entry.fresh = false;
+            entry.ours = false;
+        }
+        self.digest_file(path).ok() == Some(before)
     }
 
     /// Writes the index if it changed; atomically.
@@ -250,7 +288,7 @@ impl StatIndex {
         let aside = self.path.with_extension(format!("tmp-{}", unique()));
         let written = disk::write(&aside, &format::encode(&self.entries))
             .at("write", &aside)
-            .and_then(|()| disk::rename(&aside, &self.path).at("make", &self.path));
+            .and_then(|()| swap(&aside, &self.path));
         if written.is_err() {
             let _ = disk::remove(&aside);
         }
@@ -278,4 +316,4 @@ fn is_executable(metadata: &Metadata) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -133,15 +133,16 @@ impl Cache {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if is_no_text(&error) => return Err(CacheError::NotACache { path }),
             Err(error) => return Err(error).at("read", &path),
         };
         match text.trim().parse() {
             Ok(LAYOUT_VERSION) => Ok(true),
-            Ok(found) => Err(CacheError::NewerVersion {
+            Ok(found @ LAYOUT_VERSION..) => Err(CacheError::NewerVersion {
                 path: self.root.clone(),
                 found,
             }),
-            Err(_) => Err(CacheError::NotACache { path }),
+            Ok(_) | Err(_) => Err(CacheError::NotACache { path }),
         }
     }
 
@@ -173,6 +174,18 @@ impl Cache {
     }
 }
 
+/// Whether what should be a file of text is none, or holds other bytes.
+fn is_no_text(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::IsADirectory | io::ErrorKind::InvalidData
+    )
+}
+
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,7 +214,15 @@ mod tests {
     #[test]
     fn a_foreign_version_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("version"), "mine!").unwrap();
+        for text in [&b"mine!"[..], b"", b"0\n", b"\xb1\n"] {
+            fs::write(dir.path().join("version"), text).unwrap();
+            assert!(matches!(
+                Cache::open(dir.path()),
+                Err(CacheError::NotACache { .. })
+            ));
+        }
+        fs::remove_file(dir.path().join("version")).unwrap();
+        fs::create_dir(dir.path().join("version")).unwrap();
         assert!(matches!(
             Cache::open(dir.path()),
             Err(CacheError::NotACache { .. })

@@ -3,7 +3,6 @@
 //! For explanations only: nothing is built or skipped because of one. A listing is named by the digest of what it lists,
 //! and believed only if it has that digest.
 
-use std::fs;
 use std::path::PathBuf;
 
 use mlbuild_action::{Table, Tree};
@@ -24,7 +23,7 @@ impl Cache {
 
     /// The tree with this digest, if it was remembered.
     pub fn listing(&self, digest: &Digest) -> Option<Tree> {
-        let bytes = fs::read(self.listing_path(digest)).ok()?;
+        let bytes = self.read_or_quarantine(&self.listing_path(digest)).ok()?;
         wire::decode_tree(&bytes).filter(|tree| tree.digest() == *digest)
     }
 
@@ -38,7 +37,7 @@ impl Cache {
 
     /// The table with this digest, if it was remembered.
     pub fn table(&self, digest: &Digest) -> Option<Table> {
-        let bytes = fs::read(self.listing_path(digest)).ok()?;
+        let bytes = self.read_or_quarantine(&self.listing_path(digest)).ok()?;
         wire::decode_table(&bytes).filter(|table| table.digest() == *digest)
     }
 
@@ -71,6 +70,8 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use mlbuild_action::{Column, TreeEntry};
 

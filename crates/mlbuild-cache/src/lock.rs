@@ -58,6 +58,9 @@ impl Cache {
         let path = self.root.join("lock");
         let mut file = loop {
             self.ensure()?;
+            if path.is_dir() {
+                self.quarantine(&path);
+            }
             let file = match disk::open_or_create(&path) {
                 // The whole cache was removed since this process made sure of it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {

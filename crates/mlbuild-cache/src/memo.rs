@@ -4,7 +4,6 @@
 //! own), so it is never out of date. Its first 32 bytes bind name and value together: one that does not check out is
 //! not there. Losing a memo costs time only, so nothing is synced.
 
-use std::fs;
 use std::path::PathBuf;
 
 use mlbuild_digest::{Digest, Encoder};
@@ -16,7 +15,7 @@ use crate::{Cache, CacheError};
 impl Cache {
     /// What was remembered under `key`; `None` if nothing was, or it is damaged.
     pub fn memo(&self, key: &Digest) -> Option<Vec<u8>> {
-        let mut bytes = fs::read(self.memo_path(key)).ok()?;
+        let mut bytes = self.read_or_quarantine(&self.memo_path(key)).ok()?;
         if bytes.len() < 32 {
             return None;
         }
@@ -55,6 +54,8 @@ fn seal(key: &Digest, value: &[u8]) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Batch<'a> {
 
 impl Cache {
     /// Where the object `digest` is, if it is there.
-    pub fn object_path(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn object_path(&self, digest: &Digest) -> PathBuf {
         let name = digest.to_string();
         let (folder, rest) = name.split_at(2);
         self.root.join("objects").join(folder).join(rest)
@@ -36,9 +36,27 @@ impl Cache {
 
     /// Whether the object is there and has its size; its bytes are not read.
     pub fn contains(&self, digest: &Digest, size_bytes: u64) -> bool {
-        self.object_path(digest)
-            .symlink_metadata()
-            .is_ok_and(|metadata| metadata.is_file() && metadata.len() == size_bytes)
+        let path = self.object_path(digest);
+        let Ok(metadata) = path.symlink_metadata() else {
+            return false;
+        };
+        if !metadata.is_file() {
+            // It would keep the object from being stored.
+            self.quarantine(&path);
+            return false;
+        }
+        metadata.len() == size_bytes
+    }
+
+    /// The file of an object whose bytes this process has digested: for those who read it where it is.
+    ///
+    /// # Errors
+    /// [`CacheError::BadObject`] if it is missing, or damaged and now out of the way; those of reading.
+    pub fn whole_object(&self, digest: &Digest) -> Result<PathBuf, CacheError> {
+        match self.is_whole(digest)? {
+            true => Ok(self.object_path(digest)),
+            false => Err(CacheError::BadObject { digest: *digest }),
+        }
     }
 
     /// Stores bytes.
@@ -82,7 +100,7 @@ impl Cache {
     /// [`CacheError::BadObject`] if it is missing or its bytes are not those of its name; it is then out of the way.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, CacheError> {
         let path = self.object_path(digest);
-        match fs::read(&path) {
+        match self.read_or_quarantine(&path) {
             Ok(bytes) if Digest::of(&bytes) == *digest => Ok(bytes),
             Ok(_) => {
                 self.quarantine(&path);
@@ -153,6 +171,16 @@ impl Cache {
         if let Ok(mut whole) = self.whole.lock() {
             whole.insert(*digest);
         }
+    }
+
+    /// Reads a file; what stands in its place and is none would keep it from being written again, and goes out of the way.
+    pub(crate) fn read_or_quarantine(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let metadata = path.symlink_metadata()?;
+        if !metadata.is_file() {
+            self.quarantine(path);
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        fs::read(path)
     }
 
     /// Moves a bad file out of the way, or leaves it where the cache is read-only: it is a miss either way.

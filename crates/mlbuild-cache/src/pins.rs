@@ -176,10 +176,13 @@ mod tests {
         let pin = pin("v1");
         let artifact = Digest::of(b"v1");
         let key = pin.keys.first().unwrap();
-        let expected = format!(
-            "{{\"version\":1,\"name\":\"v1\",\"target\":\"model:recs\",\"artifact\":\"{artifact}\",\
-             \"keys\":[\"{key}\"],\"pinned_at\":1700000000}}\n"
+        let body = format!(
+            "{{\"name\":\"v1\",\"target\":\"model:recs\",\"artifact\":\"{artifact}\",\
+             \"keys\":[\"{key}\"],\"pinned_at\":1700000000}}"
         );
+        let digest = Digest::of(body.as_bytes());
+        let head = format!("{{\"format\":\"mlbuild pin\",\"version\":2,\"blake3\":\"{digest}\"}}");
+        let expected = format!("{head}\n{body}\n");
         assert_eq!(String::from_utf8(wire::encode_pin(&pin)).unwrap(), expected);
         assert_eq!(wire::decode_pin(expected.as_bytes()), Some(pin));
     }

@@ -4,7 +4,6 @@
 //! object it names is there in its size. Anything else is a miss.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -105,10 +104,10 @@ impl Cache {
     ///
     /// For explanations only: nothing is built or skipped because of it.
     pub fn last_build(&self, target: &str) -> LastBuild {
-        fs::read(self.last_path(target))
-            .ok()
-            .and_then(|bytes| wire::decode_last(&bytes, target))
-            .unwrap_or_default()
+        let bytes = self.read_or_quarantine(&self.last_path(target)).ok();
+        let last = bytes.and_then(|bytes| wire::decode_last(&bytes));
+        let last = last.filter(|(found, _)| found == target);
+        last.map(|(_, last)| last).unwrap_or_default()
     }
 
     /// Remembers a target's successful build.
@@ -135,7 +134,7 @@ impl Cache {
         key: &ActionKey,
     ) -> Result<Option<(Description, ActionResult)>, CacheError> {
         let path = self.result_path(key);
-        let bytes = match fs::read(&path) {
+        let bytes = match self.read_or_quarantine(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).at("read", &path),

@@ -145,8 +145,17 @@ impl Cache {
                 return Ok(());
             }
         }
+        if path.symlink_metadata().is_ok() {
+            // The folder is new, so it is this tree's: a file system that does not tell upper from lower case.
+            return Err(CacheError::SameName {
+                path: path.to_owned(),
+            });
+        }
         // `copy` lets the kernel share the blocks where the file system can.
-        disk::copy(&object, path).at("write", path)?;
+        if let Err(error) = disk::copy(&object, path) {
+            fs::File::open(&object).at("read", &object)?;
+            return Err(error).at("write", path);
+        }
         // The bytes are in memory already: this costs little, and nothing damaged is ever handed out as a copy.
         let copied = Hasher::new().update_file(path).at("read", path)?.finish();
         if copied != entry.digest {

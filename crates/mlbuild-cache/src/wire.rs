@@ -1,15 +1,16 @@
-//! The JSON of result files (version 1), of `last/` (version 2), of pins (version 1) and of listings. `spec/cache-layout.md`
-//! describes it, golden files fix it.
+//! The JSON of result files (version 1), of `last/` (version 3), of pins (version 2) and of listings (version 2).
+//! `spec/cache-layout.md` describes it, golden files fix it.
 //!
-//! A result file is two lines. The first says format, version and the BLAKE3 of the second; the second is the result.
-//! Both are checked byte by byte, so no damage reads as another result. Paths are checked too: a tree that leaves its
-//! folder is damage.
+//! All are two lines. The first says format, version and the BLAKE3 of the
+//! second; the second is the content. Both are checked byte by byte, so no damage reads as other content. Paths are
+//! checked too: a tree that leaves its folder is damage.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mlbuild_action::{ActionResult, Artifact, Column, Description, Table, Tree, TreeEntry};
 use mlbuild_digest::Digest;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{LastBuild, Pin};
@@ -62,7 +63,6 @@ enum WireFigure {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireLast {
-    version: u32,
     target: String,
     keys: Vec<String>,
     inputs: BTreeMap<String, String>,
@@ -71,7 +71,6 @@ struct WireLast {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WirePin {
-    version: u32,
     name: String,
     target: String,
     artifact: String,
@@ -98,17 +97,11 @@ pub(crate) fn encode_result(description: &Description, result: &ActionResult) ->
         warnings: warnings.clone(),
         duration_micros: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
     };
-    let body = serde_json::to_string(&wire).expect("texts and numbers are JSON");
-    format!("{}\n{body}\n", header(&body)).into_bytes()
+    seal(RESULT, &wire)
 }
 
 /// `None` if the bytes are not exactly what [`encode_result`] gave.
 pub(crate) fn decode_result(bytes: &[u8]) -> Option<(Description, ActionResult)> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (found, body) = text.strip_suffix('\n')?.split_once('\n')?;
-    if found != header(body) {
-        return None;
-    }
     let WireResult {
         key,
         description,
@@ -117,7 +110,7 @@ pub(crate) fn decode_result(bytes: &[u8]) -> Option<(Description, ActionResult)>
         metrics,
         warnings,
         duration_micros,
-    } = serde_json::from_str(body).ok()?;
+    } = unseal(RESULT, bytes)?;
     let description = Description::from_parts(description);
     if description.key().to_string() != key {
         return None;
@@ -144,27 +137,50 @@ pub(crate) fn decode_result(bytes: &[u8]) -> Option<(Description, ActionResult)>
 /// The JSON of a listing: an array of files.
 pub(crate) fn encode_tree(tree: &Tree) -> Vec<u8> {
     let files: Vec<WireFile> = tree.entries().iter().map(WireFile::from).collect();
-    serde_json::to_vec(&files).expect("texts and numbers are JSON")
+    seal(LISTING, &files)
 }
 
 /// `None` if the bytes are no listing. Whether it is the one asked for, its digest says.
 pub(crate) fn decode_tree(bytes: &[u8]) -> Option<Tree> {
-    parse_tree(serde_json::from_slice(bytes).ok()?)
+    parse_tree(unseal(LISTING, bytes)?)
 }
 
 /// The JSON of a table's description, as in a result.
 pub(crate) fn encode_table(table: &Table) -> Vec<u8> {
-    serde_json::to_vec(&WireTable::from(table)).expect("texts and numbers are JSON")
+    seal(LISTING, &WireTable::from(table))
 }
 
 /// `None` if the bytes describe no table. Whether it is the one asked for, its digest says.
 pub(crate) fn decode_table(bytes: &[u8]) -> Option<Table> {
-    serde_json::from_slice::<WireTable>(bytes).ok()?.parse()
+    unseal::<WireTable>(LISTING, bytes)?.parse()
 }
 
-fn header(body: &str) -> String {
+/// A format and its version, as the first line of a file says them.
+pub(crate) type Format = (&'static str, u32);
+
+pub(crate) const RESULT: Format = ("mlbuild action result", 1);
+pub(crate) const LAST: Format = ("mlbuild last build", 3);
+pub(crate) const PIN: Format = ("mlbuild pin", 2);
+pub(crate) const LISTING: Format = ("mlbuild listing", 2);
+
+fn seal(format: Format, content: &impl Serialize) -> Vec<u8> {
+    let body = serde_json::to_string(content).expect("texts and numbers are JSON");
+    format!("{}\n{body}\n", header(format, &body)).into_bytes()
+}
+
+/// `None` if the bytes are not exactly what [`seal`] gave.
+fn unseal<T: DeserializeOwned>(format: Format, bytes: &[u8]) -> Option<T> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (found, body) = text.strip_suffix('\n')?.split_once('\n')?;
+    if found != header(format, body) {
+        return None;
+    }
+    serde_json::from_str(body).ok()
+}
+
+pub(crate) fn header((format, version): Format, body: &str) -> String {
     let digest = Digest::of(body.as_bytes());
-    format!(r#"{{"format":"mlbuild action result","version":1,"blake3":"{digest}"}}"#)
+    format!(r#"{{"format":"{format}","version":{version},"blake3":"{digest}"}}"#)
 }
 
 fn parse_tree(files: Vec<WireFile>) -> Option<Tree> {
@@ -281,32 +297,28 @@ pub(crate) fn encode_last(target: &str, last: &LastBuild) -> Vec<u8> {
     let LastBuild { keys, inputs } = last;
     let input = |(label, digest): (&String, &Digest)| (label.clone(), digest.to_string());
     let wire = WireLast {
-        version: 2,
         target: target.to_owned(),
         keys: keys.iter().map(ToString::to_string).collect(),
         inputs: inputs.iter().map(input).collect(),
     };
-    serde_json::to_vec(&wire).expect("texts and numbers are JSON")
+    seal(LAST, &wire)
 }
 
-pub(crate) fn decode_last(bytes: &[u8], target: &str) -> Option<LastBuild> {
-    let wire: WireLast = serde_json::from_slice(bytes).ok()?;
-    if wire.version != 2 || wire.target != target {
-        return None;
-    }
-    let keys = wire.keys.iter().map(|key| key.parse().ok());
-    let inputs = wire.inputs.into_iter();
+/// Of which target this is the last build, and what it is; `None` if the bytes are none of this version.
+pub(crate) fn decode_last(bytes: &[u8]) -> Option<(String, LastBuild)> {
+    let WireLast {
+        target,
+        keys,
+        inputs,
+    } = unseal(LAST, bytes)?;
+    let keys = keys.iter().map(|key| key.parse().ok());
+    let inputs = inputs.into_iter();
     let inputs = inputs.map(|(label, digest)| Some((label, digest.parse().ok()?)));
-    Some(LastBuild {
+    let last = LastBuild {
         keys: keys.collect::<Option<_>>()?,
         inputs: inputs.collect::<Option<_>>()?,
-    })
-}
-
-/// Of which target this is the last build; `None` if the bytes are none.
-pub(crate) fn target_of_last(bytes: &[u8]) -> Option<String> {
-    let wire: WireLast = serde_json::from_slice(bytes).ok()?;
-    decode_last(bytes, &wire.target).map(|_| wire.target)
+    };
+    Some((target, last))
 }
 
 pub(crate) fn encode_pin(pin: &Pin) -> Vec<u8> {
@@ -318,24 +330,18 @@ pub(crate) fn encode_pin(pin: &Pin) -> Vec<u8> {
         pinned_at,
     } = pin;
     let wire = WirePin {
-        version: 1,
         name: name.clone(),
         target: target.clone(),
         artifact: artifact.to_string(),
         keys: keys.iter().map(ToString::to_string).collect(),
         pinned_at: *pinned_at,
     };
-    let mut bytes = serde_json::to_vec(&wire).expect("texts and numbers are JSON");
-    bytes.push(b'\n');
-    bytes
+    seal(PIN, &wire)
 }
 
 /// `None` if the bytes are no pin of this version.
 pub(crate) fn decode_pin(bytes: &[u8]) -> Option<Pin> {
-    let wire: WirePin = serde_json::from_slice(bytes.strip_suffix(b"\n")?).ok()?;
-    if wire.version != 1 {
-        return None;
-    }
+    let wire: WirePin = unseal(PIN, bytes)?;
     let keys = wire.keys.iter().map(|key| key.parse().ok());
     Some(Pin {
         name: wire.name,

@@ -9,6 +9,8 @@
 //! only after its sources were looked at again, and a target is published (its last state remembered,
 //! its artifact placed under `out/`) only when all its stages, checks included, have passed.
 
+mod damaged;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::Scope;
@@ -90,7 +92,8 @@ pub fn build(
         outcomes: BTreeMap::new(),
         settled: Vec::new(),
         faults: Vec::new(),
-        saved: Duration::ZERO,
+        saved: BTreeMap::new(),
+        remade: BTreeSet::new(),
         stopping: false,
     };
     std::thread::scope(|scope| build.run(scope, &sender, &receiver));
@@ -185,7 +188,10 @@ struct Building<'a, 'e, 'r> {
     /// The targets found up to date, as long as there are no others.
     settled: Vec<Settled>,
     faults: Vec<Fault>,
-    saved: Duration,
+    /// How long the actions of targets ran whose results were there.
+    saved: BTreeMap<Label, Duration>,
+    /// Targets that began anew after they were done, because a reader found their artifact damaged.
+    remade: BTreeSet<Label>,
     stopping: bool,
 }
 
@@ -437,6 +443,9 @@ impl<'a> Building<'a, '_, '_> {
                     }
                     Err(JobFailure::Failure(Failure::Cancelled)) => self.skip(&label, None),
                     Err(JobFailure::Failure(failure)) => self.fail(&label, failure),
+                    Err(JobFailure::LostInput(name, diagnostic)) => {
+                        self.lost_input(&label, &resolved, &name, diagnostic);
+                    }
                     Err(JobFailure::Panic(message)) => {
                         let diagnostic = Diagnostic::error(
                             "engine::bug",
@@ -458,7 +467,7 @@ impl<'a> Building<'a, '_, '_> {
     ) -> Result<ActionResult, JobFailure> {
         for material in resolved.inputs.values() {
             if let Material::Sources(tree) = material
-                && let Some(path) = self.sources.changed(tree)
+                && let Some(path) = self.sources.changed(&resolved.action.work, tree)
             {
                 let message = format!("`{path}` changed while it was read");
                 return Err(JobFailure::Failure(Failure::Failed(
@@ -529,7 +538,7 @@ impl<'a> Building<'a, '_, '_> {
                 Err(error) => return self.fail(label, cache_failure(&error)),
             }
         }
-        self.saved += took(&passed, false);
+        self.saved.insert(label.clone(), took(&passed, false));
         let unchanged = executed
             && self
                 .last_artifact(&target.last.keys)
@@ -598,25 +607,6 @@ impl<'a> Building<'a, '_, '_> {
         self.artifacts.insert(label.clone(), artifact.clone());
         self.outcomes.insert(label.clone(), outcome);
         self.schedule.done(label);
-    }
-
-    /// An object of the artifact of `label` was damaged and is out of the way, so its result has become a miss.
-    fn begin_anew(&mut self, label: &Label, last: LastBuild, started: i64) {
-        self.trouble(
-            Diagnostic::warning(
-                "cache::damaged",
-                format!("what the cache held of `{label}` was damaged"),
-            )
-            .help("it was set aside and is made again; `mlbuild fsck` checks the rest"),
-        );
-        let target = Target {
-            last,
-            started,
-            anew: true,
-            ..Target::default()
-        };
-        self.targets.insert(label.clone(), target);
-        self.advance(label);
     }
 
     /// Digest of what the stages with these keys yielded.
@@ -729,7 +719,7 @@ impl<'a> Building<'a, '_, '_> {
         let summary = Summary {
             targets,
             faults,
-            saved,
+            saved: saved.values().sum(),
             cancelled: cancel.is_cancelled(),
             looks,
             queries_planned,

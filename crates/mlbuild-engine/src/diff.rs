@@ -4,11 +4,12 @@
 //! was, unless it was cleaned. So nothing is built, and the project may have moved on since.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use mlbuild_action::{ActionResult, Column, Diagnostic, Table, TreeEntry};
+use mlbuild_cache::CacheError;
 use mlbuild_lineage::{Lineage, LineageError, RunId, RunTarget};
 
+use crate::Fault;
 use crate::project::{Project, TableFiles, lineage_path};
 use crate::reason::{Change, FileChange};
 
@@ -54,6 +55,8 @@ pub enum RunDifference {
     Artifact(Box<ArtifactDiff>),
     /// Its artifact differs; how cannot be said, since the cache no longer has both.
     Unknown,
+    /// Its artifact differs; how cannot be said, since what the cache held of it was damaged, and was set aside.
+    Damaged,
 }
 
 /// How two artifacts of a target differ.
@@ -82,31 +85,37 @@ pub struct ArtifactDiff {
 /// Compares two runs; without numbers the last two. Returns their numbers too, and the differing targets by label.
 ///
 /// # Errors
-/// [`Diagnostic`]s: no such run, a database that cannot be read.
+/// No such run: the user's mistake. A database that cannot be read, a table that is damaged: the environment's.
 pub fn diff_runs(
     project: &Project,
     old: Option<RunId>,
     new: Option<RunId>,
     files: &dyn TableFiles,
-) -> Result<(RunId, RunId, Vec<TargetDiff>), Diagnostic> {
-    let unreadable = |e: LineageError| Diagnostic::error("lineage::unreadable", e.to_string());
+) -> Result<(RunId, RunId, Vec<TargetDiff>), (Fault, Diagnostic)> {
+    let unreadable = |e: LineageError| {
+        let diagnostic = Diagnostic::error("lineage::unreadable", e.to_string());
+        (Fault::Environment, diagnostic)
+    };
     let lineage = Lineage::open_read_only(&lineage_path(&project.root)).map_err(unreadable)?;
     let lineage = lineage.ok_or_else(|| {
-        Diagnostic::error("lineage::empty", "nothing has been built here yet")
-            .help("`mlbuild build` records every run")
+        let diagnostic = Diagnostic::error("lineage::empty", "nothing has been built here yet")
+            .help("`mlbuild build` records every run");
+        (Fault::User, diagnostic)
     })?;
     let last = lineage.last_runs(2).map_err(unreadable)?;
     let too_few = || {
-        Diagnostic::error("lineage::one-run", "there is only one run to compare")
-            .help("build again, then compare; `mlbuild log` lists the runs")
+        let diagnostic = Diagnostic::error("lineage::one-run", "there is only one run to compare")
+            .help("build again, then compare; `mlbuild log` lists the runs");
+        (Fault::User, diagnostic)
     };
     let new = new.or(last.first().map(|run| run.id)).ok_or_else(too_few)?;
     let old = old.or(last.get(1).map(|run| run.id)).ok_or_else(too_few)?;
-    let targets = |run: RunId| -> Result<BTreeMap<String, RunTarget>, Diagnostic> {
+    let targets = |run: RunId| -> Result<BTreeMap<String, RunTarget>, (Fault, Diagnostic)> {
         let targets = lineage.run_targets(run).map_err(unreadable)?;
         let targets = targets.ok_or_else(|| {
-            Diagnostic::error("lineage::no-run", format!("there is no run {run}"))
-                .help("`mlbuild log` lists the runs")
+            let diagnostic = Diagnostic::error("lineage::no-run", format!("there is no run {run}"))
+                .help("`mlbuild log` lists the runs");
+            (Fault::User, diagnostic)
         })?;
         Ok(targets.into_iter().map(|t| (t.label.clone(), t)).collect())
     };
@@ -114,7 +123,9 @@ pub fn diff_runs(
     let labels: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let mut differences = Vec::new();
     for label in labels {
-        if let Some(difference) = difference(project, before.get(label), after.get(label), files)? {
+        let found = difference(project, before.get(label), after.get(label), files)
+            .map_err(|diagnostic| (Fault::Environment, diagnostic))?;
+        if let Some(difference) = found {
             let label = label.clone();
             differences.push(TargetDiff { label, difference });
         }
@@ -146,31 +157,44 @@ fn difference(
     }
     let result = |target: &RunTarget| project.cache.lookup(target.key.as_ref()?).ok().flatten();
     Ok(Some(match (result(old), result(new)) {
-        (Some(old), Some(new)) => {
-            RunDifference::Artifact(Box::new(artifacts(project, &old, &new, files)?))
-        }
+        (Some(old), Some(new)) => match artifacts(project, &old, &new, files)? {
+            Some(diff) => RunDifference::Artifact(Box::new(diff)),
+            None => RunDifference::Damaged,
+        },
         _ => RunDifference::Unknown,
     }))
 }
 
+/// `None` if one of them is damaged: it is out of the way then.
 fn artifacts(
     project: &Project,
     old: &ActionResult,
     new: &ActionResult,
     files: &dyn TableFiles,
-) -> Result<ArtifactDiff, Diagnostic> {
+) -> Result<Option<ArtifactDiff>, Diagnostic> {
     let mut diff = ArtifactDiff {
         metrics: metrics(&old.metrics, &new.metrics),
         ..ArtifactDiff::default()
     };
     let (Some(before), Some(after)) = (&old.artifact.table, &new.artifact.table) else {
         diff.files = file_changes(old.artifact.tree.entries(), new.artifact.tree.entries());
-        return Ok(diff);
+        return Ok(Some(diff));
     };
     schema(before, after, &mut diff);
-    let file = |result: &ActionResult| -> Option<PathBuf> {
-        let entry = result.artifact.tree.entries().first()?;
-        Some(project.cache.object_path(&entry.digest))
+    let file = |result: &ActionResult| {
+        let entry = result.artifact.tree.entries().first();
+        let entry = entry.expect("a table has a file");
+        project.cache.whole_object(&entry.digest)
+    };
+    // Both are looked at, so that all that is damaged is out of the way at once.
+    let (old, new) = match (file(old), file(new)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(CacheError::BadObject { .. }), _) | (_, Err(CacheError::BadObject { .. })) => {
+            return Ok(None);
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            return Err(Diagnostic::error("cache::io", error.to_string()));
+        }
     };
     // Rows can be matched by a key that both have with the same types.
     let same = |name: &String| {
@@ -189,11 +213,9 @@ fn artifacts(
             names.filter(same).collect()
         }
     };
-    if let (Some(before), Some(after)) = (file(old), file(new)) {
-        diff.by_row = Some(files.row_changes(&before, &after, &key, &columns)?);
-    }
+    diff.by_row = Some(files.row_changes(&old, &new, &key, &columns)?);
     diff.key = key;
-    Ok(diff)
+    Ok(Some(diff))
 }
 
 fn find<'t>(table: &'t Table, name: &str) -> Option<&'t Column> {

@@ -32,6 +32,8 @@ pub(crate) struct Allowance {
 pub(crate) enum JobFailure {
     /// The executor said why.
     Failure(Failure),
+    /// What the cache held of the input of this name was damaged, and is out of the way.
+    LostInput(String, Diagnostic),
     /// A bug of ours: the executor panicked.
     Panic(String),
 }
@@ -95,10 +97,10 @@ fn lost_input(error: CacheError, name: &str) -> JobFailure {
         return error.into();
     }
     let message = format!("what the cache held of the input `{name}` was damaged");
-    let diagnostic = Diagnostic::error("cache::damaged", message);
-    JobFailure::Failure(Failure::Environment(diagnostic.help(
+    let diagnostic = Diagnostic::error("cache::damaged", message).help(
         "it was set aside: build again, and it is made again; `mlbuild fsck` checks the rest",
-    )))
+    );
+    JobFailure::LostInput(name.to_owned(), diagnostic)
 }
 
 /// The folder of a scratch space in which the output comes to be.

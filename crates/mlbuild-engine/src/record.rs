@@ -148,6 +148,11 @@ impl<'a> Recorder<'a> {
         matches!(&self.state, State::Running(run) if run.presses())
     }
 
+    /// Takes back what was recorded of a target: it begins anew.
+    pub(crate) fn forget(&mut self, label: &Label) {
+        self.write(|run| run.forget(&label.to_string()));
+    }
+
     /// Ends the run. Returns its number, and what went wrong with recording, if anything did.
     pub fn finish(mut self, summary: &Summary) -> (Option<RunId>, Option<Diagnostic>) {
         let status = if summary.cancelled {

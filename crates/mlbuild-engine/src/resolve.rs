@@ -8,8 +8,8 @@ use std::io;
 use std::path::Path;
 
 use mlbuild_action::{
-    Action, ActionKey, Analysis, Artifact, Description, Diagnostic, Failure, Input, InputContent,
-    Table, Tree, TreeEntry, Work,
+    Action, ActionKey, Analysis, Artifact, Description, Failure, Input, InputContent, Table, Tree,
+    TreeEntry, Work,
 };
 use mlbuild_cache::{CacheError, Destination, FileDigest, Looks, Published, Stat, StatIndex};
 use mlbuild_graph::{FileSet, InputSource, Stage};
@@ -127,7 +127,7 @@ impl<'a> Sources<'a> {
         }
     }
 
-    fn tree(&mut self, files: &FileSet) -> Result<Tree, Diagnostic> {
+    fn tree(&mut self, files: &FileSet) -> Result<Tree, Failure> {
         if let Some(tree) = self.trees.get(&files.patterns) {
             return Ok(tree.clone());
         }
@@ -135,12 +135,10 @@ impl<'a> Sources<'a> {
         let root = &self.project.root;
         let mut look = |path: &str| self.witness.look(root, Path::new(path));
         for path in source::expand(root, files, &mut look)? {
-            let file =
-                self.index.digest_file(&path).map_err(|e| {
-                    let at = &files.declared_at;
-                    Diagnostic::error("source::unreadable", format!("cannot read `{path}`: {e}"))
-                        .at(at.file.clone(), at.range.clone(), at.label.clone())
-                })?;
+            let file = match self.index.digest_file(&path) {
+                Ok(file) => file,
+                Err(error) => return Err(source::unreadable(path, error, files)),
+            };
             self.note(&path);
             entries.push(TreeEntry {
                 path,
@@ -178,8 +176,8 @@ impl<'a> Sources<'a> {
         self.project
     }
 
-    /// Looks at the files of `tree` again; names one that is not what it was.
-    pub(crate) fn changed(&mut self, tree: &Tree) -> Option<String> {
+    /// Looks at the files of `tree` again, which `work` has read; names one that is not what it was.
+    pub(crate) fn changed(&mut self, work: &Work, tree: &Tree) -> Option<String> {
         let files = tree.entries().iter().map(|entry| {
             let TreeEntry {
                 path,
@@ -194,7 +192,13 @@ impl<'a> Sources<'a> {
             };
             (path.as_str(), file)
         });
-        self.index.verify_unchanged(files).map(str::to_owned)
+        let changed = match work {
+            // It reads them where they are, for as long as it runs.
+            Work::Ingest(_) => self.index.verify_untouched(files),
+            // All others are given copies, made before they start; a touch in hours of work is no reason to lose them.
+            _ => self.index.verify_unchanged(files),
+        };
+        changed.map(str::to_owned)
     }
 
     /// Places an artifact under `out/` unless it is there; says whether anything was written.
@@ -275,9 +279,7 @@ pub(crate) fn resolve(
                     .expect("a stage that reads the previous one has one")
                     .clone(),
             ),
-            InputSource::Files(files) => {
-                Material::Sources(sources.tree(files).map_err(Failure::Invalid)?)
-            }
+            InputSource::Files(files) => Material::Sources(sources.tree(files)?),
         };
         materials.insert(input.name.clone(), material);
     }

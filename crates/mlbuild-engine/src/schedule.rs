@@ -1,7 +1,7 @@
 //! Decides which targets may go on, in what order, and which never will.
 //!
 //! A target moves `Waiting -> Ready -> (Done | Failed)`, or `Waiting -> Skipped` when something
-//! upstream fails; never back. `Ready` says only that all its inputs are final; whether an action has
+//! upstream fails. Nothing goes back but what finds an input damaged: it waits for it again. `Ready` says only that all its inputs are final; whether an action has
 //! to run is decided after that, by its key.
 //!
 //! Among what could run, the one with the longest way to the end of the build goes first, by the
@@ -79,6 +79,12 @@ impl Schedule {
                 self.ready.insert(consumer.clone());
             }
         }
+    }
+
+    /// Lets `label`, which was handed out, wait for one of its inputs once more.
+    pub(crate) fn wait_again(&mut self, label: &Label, input: &Label) {
+        let inputs = self.waiting.entry(label.clone()).or_default();
+        inputs.insert(input.clone());
     }
 
     /// Notes that `label` failed and returns everything downstream that is lost with it.

@@ -4,6 +4,9 @@
 //! which `*` and `?` stay within one folder and `**` does not. Hidden files and folders, and what
 //! `mlbuild` itself writes (`out/`, `.mlbuild/`), are only matched where the pattern names them.
 //!
+//! What a pattern means and cannot be read as a file (a pipe, a link that leads nowhere, a name that is not UTF-8) is an
+//! error and never passed over: a table without it would look complete. Nothing is opened here, so nothing can hang.
+//!
 //! Nothing here decides staleness: files are known by content, through the cache's stat index.
 
 use std::collections::BTreeSet;
@@ -12,19 +15,19 @@ use std::io;
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
-use mlbuild_action::Diagnostic;
+use mlbuild_action::{Diagnostic, Failure};
 use mlbuild_graph::FileSet;
 
 /// The files that `files` means, relative to `root`, sorted, each once. `look` is called for every other path before the
 /// answer depends on it: folders that are listed, links that are followed, what is not there.
 ///
 /// # Errors
-/// A pattern that is malformed, matches nothing, or meets a folder that cannot be read.
+/// A pattern that is malformed, matches nothing or what is no file, or meets a folder that cannot be read.
 pub(crate) fn expand(
     root: &Path,
     files: &FileSet,
     look: &mut dyn FnMut(&str),
-) -> Result<Vec<String>, Diagnostic> {
+) -> Result<Vec<String>, Failure> {
     let mut found = BTreeSet::new();
     for pattern in &files.patterns {
         let mut any = false;
@@ -39,9 +42,9 @@ pub(crate) fn expand(
             ancestors: Vec::new(),
         };
         walk.pattern(pattern)
-            .map_err(|problem| problem.diagnostic(pattern, files))?;
+            .map_err(|problem| problem.failure(pattern, files))?;
         if !any {
-            return Err(Problem::NoMatch.diagnostic(pattern, files));
+            return Err(Problem::NoMatch.failure(pattern, files));
         }
     }
     Ok(found.into_iter().collect())
@@ -53,14 +56,29 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory | InvalidInput)
 }
 
+/// A file of `files` that could not be looked at or read.
+pub(crate) fn unreadable(path: String, error: io::Error, files: &FileSet) -> Failure {
+    Problem::Io(path, error).failure("", files)
+}
+
 enum Problem {
     NoMatch,
     Malformed(String),
+    /// What is there can be no source: `a named pipe`.
+    NotAFile(String, &'static str),
+    /// A name that cannot be written down.
+    NotUtf8(String),
     Io(String, io::Error),
 }
 
 impl Problem {
-    fn diagnostic(self, pattern: &str, files: &FileSet) -> Diagnostic {
+    fn failure(self, pattern: &str, files: &FileSet) -> Failure {
+        use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+        // Whose it is to mend: the file system's owner, or who wrote the pattern.
+        let of_environment = match &self {
+            Self::Io(_, e) => !matches!(e.kind(), InvalidFilename | NotADirectory | NotFound),
+            _ => false,
+        };
         let at = &files.declared_at;
         let diagnostic = match self {
             Self::NoMatch => {
@@ -71,9 +89,35 @@ impl Problem {
             Self::Malformed(why) => {
                 Diagnostic::error("source::bad-pattern", format!("`{pattern}` is no pattern: {why}"))
             }
+            Self::NotAFile(path, what) => {
+                Diagnostic::error("source::not-a-file", format!("`{path}` is {what}"))
+                    .help("sources are regular files; take it out of the way, or name the others")
+            }
+            Self::NotUtf8(path) => {
+                Diagnostic::error("source::not-utf8", format!("the name of `{path}` is not UTF-8"))
+                    .help("rename it: paths are text in the cache and in lineage")
+            }
             Self::Io(path, e) => Diagnostic::error("source::unreadable", format!("cannot read `{path}`: {e}")),
         };
-        diagnostic.at(at.file.clone(), at.range.clone(), at.label.clone())
+        let diagnostic = diagnostic.at(at.file.clone(), at.range.clone(), at.label.clone());
+        match of_environment {
+            true => Failure::Environment(diagnostic),
+            false => Failure::Invalid(diagnostic),
+        }
+    }
+}
+
+/// What a thing is that is neither a regular file nor a folder nor a link that leads to one.
+fn kind_name(kind: fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_symlink() {
+        "a link that leads nowhere"
+    } else if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
     }
 }
 
@@ -95,15 +139,28 @@ impl Walk<'_> {
             .collect();
         let base = base.join("/");
         (self.look)(&base);
-        let metadata = match fs::metadata(self.root.join(&base)) {
+        let path = self.root.join(&base);
+        let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(Problem::Io(base, e)),
+            Err(e) => {
+                return match (fs::symlink_metadata(&path), e.kind()) {
+                    (Ok(link), kind)
+                        if link.is_symlink() && kind != io::ErrorKind::PermissionDenied =>
+                    {
+                        Err(Problem::NotAFile(base, kind_name(link.file_type())))
+                    }
+                    (_, io::ErrorKind::NotFound) => Ok(()),
+                    _ => Err(Problem::Io(base, e)),
+                };
+            }
         };
         if base == pattern {
             if metadata.is_file() {
                 (self.found)(base);
                 return Ok(());
+            }
+            if !metadata.is_dir() {
+                return Err(Problem::NotAFile(base, kind_name(metadata.file_type())));
             }
             return self.folder(&base, None);
         }
@@ -138,40 +195,52 @@ impl Walk<'_> {
         for entry in fs::read_dir(&path).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name();
+            let below = |name: &str| match folder.is_empty() {
+                true => name.to_owned(),
+                false => format!("{folder}/{name}"),
+            };
+            let mut kind = entry.file_type().map_err(unreadable)?;
+            let is_meant = |path: &str| glob.is_none_or(|glob| glob.is_match(path));
             let Some(name) = name.to_str() else {
-                let lossy = name.to_string_lossy().into_owned();
-                return Err(Problem::Io(
-                    lossy,
-                    io::Error::other("the file's name is not UTF-8"),
-                ));
+                let path = below(&name.to_string_lossy());
+                if is_meant(&path) || (kind.is_dir() && crosses_folders(glob)) {
+                    return Err(Problem::NotUtf8(path));
+                }
+                continue;
             };
             let ours = folder.is_empty() && name == "out";
             if name.starts_with('.') || ours {
                 continue;
             }
-            let path = if folder.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{folder}/{name}")
-            };
-            let mut kind = entry.file_type().map_err(unreadable)?;
+            let path = below(name);
             if kind.is_symlink() {
                 (self.look)(&path);
                 match fs::metadata(self.root.join(&path)) {
                     Ok(metadata) => kind = metadata.file_type(),
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                    Err(e) => return Err(Problem::Io(path, e)),
+                    Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                        return Err(Problem::Io(path, e));
+                    }
+                    // Absent, or a loop: it stays a link.
+                    Err(_) => {}
                 }
             }
             if kind.is_dir() {
                 self.folder(&path, glob)?;
-            } else if kind.is_file() && glob.is_none_or(|glob| glob.is_match(&path)) {
+            } else if is_meant(&path) {
+                if !kind.is_file() {
+                    return Err(Problem::NotAFile(path, kind_name(kind)));
+                }
                 (self.found)(path);
             }
         }
         self.ancestors.pop();
         Ok(())
     }
+}
+
+/// Whether a pattern means files in folders of whatever name.
+fn crosses_folders(glob: Option<&GlobMatcher>) -> bool {
+    glob.is_none_or(|glob| glob.glob().glob().contains("**"))
 }
 
 #[cfg(test)]
@@ -240,21 +309,15 @@ mod tests {
     #[test]
     fn a_pattern_without_a_match_is_named_at_its_place() {
         let root = project();
-        let error = expand(
-            root.path(),
-            &files(&["raw/a.csv", "raw/*.parquet"]),
-            &mut |_| {},
-        )
-        .unwrap_err();
+        let refused = |patterns: &[&str]| match expand(root.path(), &files(patterns), &mut |_| {}) {
+            Err(Failure::Invalid(diagnostic)) => diagnostic,
+            other => panic!("{other:?}"),
+        };
+        let error = refused(&["raw/a.csv", "raw/*.parquet"]);
         assert_eq!(error.code, "source::no-match");
         assert!(error.message.contains("raw/*.parquet"));
         assert_eq!(error.spans[0].range, 3..7);
-        assert_eq!(
-            expand(root.path(), &files(&["raw/[a.csv"]), &mut |_| {})
-                .unwrap_err()
-                .code,
-            "source::bad-pattern"
-        );
+        assert_eq!(refused(&["raw/[a.csv"]).code, "source::bad-pattern");
     }
 
     #[test]

@@ -291,7 +291,8 @@ impl Verify<'_> {
                 | Failure::Rejected(diagnostic)
                 | Failure::Invalid(diagnostic)
                 | Failure::Environment(diagnostic),
-            )) => Ok(Reproduction::Failed(diagnostic)),
+            ))
+            | Err(JobFailure::LostInput(_, diagnostic)) => Ok(Reproduction::Failed(diagnostic)),
             Err(JobFailure::Panic(message)) => Ok(Reproduction::Failed(Diagnostic::error(
                 "engine::bug",
                 format!("an executor panicked: {message}"),
@@ -315,13 +316,12 @@ impl Verify<'_> {
         }
         let output = scratch.join(OUTPUT);
         if let (Some(old), Some(new)) = (&first.artifact.table, &second.table) {
-            let file = |entry: &TreeEntry| {
-                (
-                    self.project.cache.object_path(&entry.digest),
-                    output.join(&entry.path),
-                )
+            // Of a table that is damaged the digests still say what differs, and no row is shown.
+            let files = |entry: &TreeEntry| {
+                let old = self.project.cache.whole_object(&entry.digest).ok()?;
+                Some((old, output.join(&entry.path)))
             };
-            let paths = first.artifact.tree.entries().first().map(file);
+            let paths = first.artifact.tree.entries().first().and_then(files);
             let difference = table_difference(old, new, |column| {
                 let (old, new) = paths.as_ref()?;
                 self.executors.files.first_difference(old, new, column)

@@ -18,6 +18,9 @@ use std::{fs::File, mem, ptr};
 use crate::process::Running;
 use crate::sandbox::Sandbox;
 
+/// Signals that we ignore and programs expect to end by: a broken pipe, a file that grows too large.
+const IGNORED_BY_US: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+
 /// What the child needs to come as far as its program.
 const STACK_BYTES: usize = 64 << 10;
 
@@ -159,7 +162,7 @@ fn become_program(plan: &Plan<'_>) -> io::Error {
     failed()
 }
 
-/// Takes our handlers away, lets broken pipes end the program, as it expects, and blocks no signal any more.
+/// Takes our handlers away, lets the program end by what we ignore, and blocks no signal any more.
 fn reset_signals() {
     // SAFETY: system calls on plain values; this process has its own table of handlers.
     unsafe {
@@ -167,7 +170,7 @@ fn reset_signals() {
             let mut action: libc::sigaction = mem::zeroed();
             let known = libc::sigaction(signal, ptr::null(), &mut action) == 0;
             let inherited = [libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction);
-            if known && (!inherited || signal == libc::SIGPIPE) {
+            if known && (!inherited || IGNORED_BY_US.contains(&signal)) {
                 action.sa_sigaction = libc::SIG_DFL;
                 libc::sigaction(signal, &action, ptr::null_mut());
             }

@@ -11,6 +11,8 @@
 
 mod cycle;
 mod evaluate;
+#[cfg(test)]
+mod fuzz;
 mod graph;
 mod python;
 mod query;

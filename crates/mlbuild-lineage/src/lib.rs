@@ -16,6 +16,8 @@
 
 mod check;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod query;
 mod record;
 mod run;

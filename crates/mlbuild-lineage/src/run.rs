@@ -67,6 +67,30 @@ impl Run<'_> {
         self.write(|_, _| Ok(()))
     }
 
+    /// Takes back what was recorded of a target in this run, if anything was: it is made again.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn forget(&mut self, label: &str) -> Result<(), LineageError> {
+        self.waiting.retain(|target| target.label != label);
+        if self.id.is_none() {
+            return Ok(());
+        }
+        let label = label.to_owned();
+        self.write(move |transaction, run| {
+            let actions = "select a.id from action a join target t on t.id = a.target where t.run = ?1 and t.label = ?2";
+            for table in ["input", "flow", "parameter", "metric"] {
+                let delete = format!("delete from {table} where action in ({actions})");
+                transaction.execute(&delete, params![run, label])?;
+            }
+            let delete = format!("delete from action where id in ({actions})");
+            transaction.execute(&delete, params![run, label])?;
+            transaction.execute("delete from epoch where run = ? and label = ?", params![run, label])?;
+            transaction.execute("delete from target where run = ? and label = ?", params![run, label])?;
+            Ok(())
+        })
+    }
+
     /// Records an epoch, at once.
     ///
     /// # Errors

@@ -13,6 +13,8 @@ mod architecture;
 mod checks;
 mod declaration;
 mod definition;
+#[cfg(test)]
+mod fuzz;
 mod keys;
 mod label;
 mod nearest;

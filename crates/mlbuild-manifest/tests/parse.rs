@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::fmt::Write;
-
 use insta::assert_snapshot;
-use mlbuild_action::{Diagnostic, Severity};
+use mlbuild_action::Diagnostic;
 use mlbuild_manifest::{Definition, Label, Manifest, SourceText, parse};
+use mlbuild_testing::render_diagnostics;
 
 fn source(path: &str, text: &str) -> SourceText {
     SourceText {
@@ -28,36 +27,10 @@ fn read(targets: &str, sql: &[(&str, &str)]) -> (Manifest, Vec<Diagnostic>, Vec<
 }
 
 fn render(diagnostics: &[Diagnostic], files: &[SourceText]) -> String {
-    let mut out = String::new();
-    for diagnostic in diagnostics {
-        let warning = if diagnostic.severity == Severity::Warning {
-            "warning "
-        } else {
-            ""
-        };
-        writeln!(out, "{warning}{diagnostic}").unwrap();
-        for span in &diagnostic.spans {
-            let text = &files
-                .iter()
-                .find(|file| file.path == span.file)
-                .unwrap()
-                .text;
-            let before = &text[..span.range.start];
-            let line = before.matches('\n').count() + 1;
-            let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1;
-            let written = &text[span.range.clone()];
-            writeln!(
-                out,
-                "  {}:{line}:{column} `{written}`: {}",
-                span.file, span.label
-            )
-            .unwrap();
-        }
-        if let Some(help) = &diagnostic.help {
-            writeln!(out, "  help: {help}").unwrap();
-        }
-    }
-    out
+    render_diagnostics(diagnostics, |path| {
+        let file = files.iter().find(|file| file.path == path);
+        file.map(|file| file.text.as_str())
+    })
 }
 
 /// The diagnostics of a manifest, or the labels and rules of its targets.

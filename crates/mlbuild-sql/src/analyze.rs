@@ -98,7 +98,7 @@ fn read_tokens(
     let tables = tables.into_iter();
     let params = params.into_iter();
     let query = Query {
-        canonical: canonical(&statement, tokens),
+        canonical: canonical(&statement, tokens, positions),
         tables: tables
             .map(|((kind, name), range)| TableRef { kind, name, range })
             .collect(),

@@ -11,6 +11,8 @@
 
 mod analyze;
 mod canonical;
+#[cfg(test)]
+mod fuzz;
 mod position;
 
 use std::fmt;

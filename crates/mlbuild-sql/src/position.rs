@@ -38,6 +38,11 @@ impl<'a> Positions<'a> {
         start..self.byte(span.end).max(start)
     }
 
+    /// What stands in a span.
+    pub(crate) fn written(&self, span: Span) -> &'a str {
+        &self.text[self.range(span)]
+    }
+
     /// Where the text ends, white space aside.
     pub(crate) fn end(&self) -> usize {
         self.text.trim_end().len()

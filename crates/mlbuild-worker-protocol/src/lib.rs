@@ -8,6 +8,9 @@
 //!
 //! Invariants: a frame is at most [`MAX_FRAME_BYTES`]; whoever reads a message it does not know stops with an error.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;

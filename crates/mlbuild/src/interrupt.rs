@@ -1,6 +1,8 @@
 //! Ctrl-C and SIGTERM: the first one asks the build to stop, the second one ends the process.
 //!
 //! Ending at once is always safe: nothing is visible before it is whole.
+//!
+//! A file that may not grow further (`ulimit -f`) is no reason to end without a word: the write that failed says so.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,4 +22,10 @@ pub(crate) fn install(cancel: &Cancel) {
     });
     // Only fails if a handler is there already; then that one has been installed by us.
     debug_assert!(installed.is_ok(), "signals are handled once");
+}
+
+/// Makes a write beyond the limit on file sizes an error of that write. Called once, before any file is written.
+pub(crate) fn ignore_file_size_signal() {
+    // SAFETY: no handler of ours is involved; the call takes integers.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }

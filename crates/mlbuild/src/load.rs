@@ -109,13 +109,21 @@ fn read_sources(root: &Path, witness: &mut Witness) -> Result<Vec<SourceText>, C
             let entry =
                 entry.map_err(|e| CommandFailure::io("read the folder", &root.join(folder), &e))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".sql") && !name.starts_with('.') {
-                // A link, or a folder of that name, may yet become a file.
-                witness.look(root, &entry.path());
-                if entry.path().is_file() {
-                    names.push(format!("{folder}/{name}"));
-                }
+            if !name.ends_with(".sql") || name.starts_with('.') {
+                continue;
             }
+            // A link, or a folder of that name, may yet become a file.
+            witness.look(root, &entry.path());
+            if !entry.path().is_file() {
+                continue;
+            }
+            if entry.file_name().to_str().is_none() {
+                let message = format!("the name of `{folder}/{name}` is not UTF-8");
+                let diagnostic = Diagnostic::error("project::not-utf8", message)
+                    .help("name it in lower case letters, digits and `_`: it is a target's name");
+                return Err(CommandFailure::new(EXIT_USAGE, diagnostic));
+            }
+            names.push(format!("{folder}/{name}"));
         }
         names.sort();
         paths.extend(names);

@@ -8,6 +8,8 @@ mod commands;
 mod console;
 mod env;
 mod failure;
+#[cfg(test)]
+mod fuzz;
 mod interrupt;
 mod json;
 mod load;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     env::arm_fault();
     // Parsing ends the process itself for --help and --version (0) and for wrong usage (2).
     let cli = Cli::parse();
+    interrupt::ignore_file_size_signal();
     let terminal = Terminal::new(&cli.global);
     let ended = std::panic::catch_unwind(|| run(&cli, &terminal));
     ExitCode::from(match ended {

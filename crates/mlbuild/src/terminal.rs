@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
+use std::ops::Range;
 use std::time::Duration;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
@@ -158,6 +159,12 @@ impl<'a> Report<'a> {
     }
 }
 
+/// The part of a range that is whole characters of `text`: a place that is slightly wrong must not cost the message.
+fn within(text: &str, range: &Range<usize>) -> Range<usize> {
+    let start = text.floor_char_boundary(range.start);
+    start..text.ceil_char_boundary(range.end).max(start)
+}
+
 /// The line, from 1, of a byte offset.
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     1 + text
@@ -206,7 +213,8 @@ impl miette::Diagnostic for Report<'_> {
             .iter()
             .filter(|span| span.file == source.name());
         Some(Box::new(spans.map(|span| {
-            LabeledSpan::new(Some(span.label.clone()), span.range.start, span.range.len())
+            let range = within(source.inner(), &span.range);
+            LabeledSpan::new(Some(span.label.clone()), range.start, range.len())
         })))
     }
 }
@@ -263,6 +271,23 @@ pub(crate) fn plural(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by fuzzing: places behind the end, within a character, the wrong way round.
+    #[test]
+    fn a_place_that_is_not_in_the_text_is_shown_where_it_almost_is() {
+        let text = "a ä";
+        let places = [
+            (6..9, 4..4),
+            (3..4, 2..4),
+            (usize::MAX - 1..usize::MAX, 4..4),
+            (0..2, 0..2),
+        ];
+        for (place, shown) in places {
+            assert_eq!(within(text, &place), shown, "{place:?}");
+        }
+        let backwards = Range { start: 2, end: 1 };
+        assert_eq!(within(text, &backwards), 2..2);
+    }
 
     #[test]
     fn figures_read_well() {

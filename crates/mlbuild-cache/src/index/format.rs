@@ -10,7 +10,7 @@ const MAGIC: &[u8] = b"mlbuild stat index v1\n";
 const EXECUTABLE: u8 = 1;
 const OURS: u8 = 2;
 
-pub(super) fn encode(entries: &HashMap<String, Entry>) -> Vec<u8> {
+pub(crate) fn encode(entries: &HashMap<String, Entry>) -> Vec<u8> {
     let mut sorted: Vec<_> = entries.iter().collect();
     sorted.sort_by_key(|(path, _)| *path);
     let mut bytes = MAGIC.to_vec();
@@ -20,6 +20,7 @@ pub(super) fn encode(entries: &HashMap<String, Entry>) -> Vec<u8> {
             file,
             ours,
             fresh: _,
+            seen: _,
         } = entry;
         bytes.extend((path.len() as u32).to_le_bytes());
         bytes.extend(path.as_bytes());
@@ -36,7 +37,7 @@ pub(super) fn encode(entries: &HashMap<String, Entry>) -> Vec<u8> {
 }
 
 /// `None` if the bytes are not what [`encode`] gives.
-pub(super) fn decode(bytes: &[u8]) -> Option<HashMap<String, Entry>> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<HashMap<String, Entry>> {
     let (body, checksum) = bytes.split_last_chunk::<32>()?;
     if Digest::of(body).as_bytes() != checksum {
         return None;
@@ -68,6 +69,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<HashMap<String, Entry>> {
                 file,
                 ours,
                 fresh: false,
+                seen: false,
             },
         );
     }

@@ -53,6 +53,18 @@ impl Project {
     }
 }
 
+/// An index of two files.
+pub(crate) fn bytes() -> Vec<u8> {
+    let project = Project::new();
+    project.write("raw", "a");
+    project.write("ä.csv", "id\n1\n");
+    let mut index = project.load();
+    index.digest_file("raw").unwrap();
+    index.digest_file("ä.csv").unwrap();
+    index.save().unwrap();
+    fs::read(project.index_path()).unwrap()
+}
+
 #[test]
 fn an_unchanged_file_is_digested_once() {
     let project = Project::new();
@@ -159,6 +171,31 @@ fn a_file_changed_during_a_run_is_named() {
     assert_eq!(index.verify_unchanged(before.iter().copied()), Some("b"));
     fs::remove_file(project.0.path().join("a")).unwrap();
     assert_eq!(index.verify_unchanged(before.iter().copied()), Some("a"));
+}
+
+/// What was changed and changed back may have been read in between.
+#[test]
+fn a_file_that_is_as_it_was_again_was_touched() {
+    let project = Project::new();
+    project.write("a", "a");
+    project.write("b", "b");
+    let mut index = project.load();
+    let before = ["a", "b"].map(|path| (path, index.digest_file(path).unwrap()));
+    assert_eq!(index.verify_untouched(before), None);
+    fs::remove_file(project.0.path().join("b")).unwrap();
+    assert_eq!(index.verify_untouched(before), Some("b"));
+    fs::write(project.0.path().join("b"), "b").unwrap();
+    assert_eq!(index.verify_unchanged(before), None);
+    for _ in 0..2 {
+        assert_eq!(index.verify_untouched(before), Some("b"));
+    }
+    fs::write(project.0.path().join("a"), "c").unwrap();
+    fs::write(project.0.path().join("a"), "a").unwrap();
+    assert_eq!(index.verify_untouched(before), Some("a"));
+    // For a build that begins now it is a file like any other.
+    let mut index = project.load();
+    let before = ["a", "b"].map(|path| (path, index.digest_file(path).unwrap()));
+    assert_eq!(index.verify_untouched(before), None);
 }
 
 #[test]

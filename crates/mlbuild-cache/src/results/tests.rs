@@ -4,6 +4,8 @@ use std::time::Duration;
 use mlbuild_action::{Artifact, Column, Table, Tree, TreeEntry};
 use mlbuild_digest::Digest;
 
+use std::fs;
+
 use super::*;
 
 const GOLDEN: &str = include_str!("golden-v1.json");
@@ -184,9 +186,28 @@ fn the_last_build_of_a_target_is_remembered() {
     assert_eq!(cache.last_build("data:recs"), LastBuild::default());
     let path = cache.last_path("model:recs");
     assert!(path.ends_with("last/model%3Arecs.json"));
-    overwrite(&path, b"{\"version\":2,");
-    let damaged = cache.last_build("model:recs");
-    assert_eq!(damaged, LastBuild::default(), "damage is forgetting");
+    let key = key.to_string();
+    let body = format!(
+        "{{\"target\":\"model:recs\",\"keys\":[\"{key}\",\"{key}\"],\"inputs\":{{\"data:a\":\"{}\"}}}}",
+        Digest::of(b"a")
+    );
+    let head = format!(
+        "{{\"format\":\"mlbuild last build\",\"version\":3,\"blake3\":\"{}\"}}",
+        Digest::of(body.as_bytes())
+    );
+    let golden = format!("{head}\n{body}\n");
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        golden,
+        "the format does not move"
+    );
+    // Another key of the same form is no more believed than a file that is cut.
+    let changed = golden.replacen(&key[..8], "00000000", 1);
+    for damaged in [changed.as_bytes(), b"{\"format\":"] {
+        overwrite(&path, damaged);
+        let damaged = cache.last_build("model:recs");
+        assert_eq!(damaged, LastBuild::default(), "damage is forgetting");
+    }
     cache.set_last_build("model:recs", &last).unwrap();
     assert_eq!(cache.last_build("model:recs"), last);
 }

@@ -307,3 +307,42 @@ fn storing_the_same_bytes_heals_a_damaged_object() {
     assert_eq!(project.tree(&[("a", "1")]), tree);
     assert_eq!(project.cache.read(&tree.entries()[0].digest).unwrap(), b"1");
 }
+
+/// As on a file system that takes `A` and `a` for one name.
+#[test]
+fn two_files_of_one_name_are_an_error_and_not_the_last_of_them() {
+    let project = Project::new();
+    let one = project.tree(&[("a", "1")]).entries()[0].clone();
+    let two = project.tree(&[("a", "2")]).entries()[0].clone();
+    let tree = Tree::new(vec![one, two]);
+    let to = project.path("out");
+    for mode in [MaterializeMode::Copy, MaterializeMode::Link] {
+        let error = project
+            .cache
+            .materialize(&tree, Destination::Folder(&to), mode);
+        assert!(
+            matches!(error, Err(CacheError::SameName { .. })),
+            "{error:?}"
+        );
+        assert!(!to.exists());
+    }
+}
+
+#[test]
+fn a_sparse_file_has_the_digest_of_its_zeros() {
+    let project = Project::new();
+    let path = project.path("sparse");
+    let size_bytes = 200 << 20;
+    fs::File::create(&path)
+        .unwrap()
+        .set_len(size_bytes)
+        .unwrap();
+    let mut zeros = Hasher::new();
+    for _ in 0..size_bytes >> 20 {
+        zeros.update(&[0; 1 << 20]);
+    }
+    let expected = (zeros.finish(), size_bytes);
+    assert_eq!(project.cache.put_file(&path).unwrap(), expected);
+    let mut index = project.index();
+    assert_eq!(index.digest_file("sparse").unwrap().digest, expected.0);
+}

@@ -69,6 +69,8 @@ fn decode_flows(value: &Value) -> Option<Flows> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
     use mlbuild_digest::Digest;

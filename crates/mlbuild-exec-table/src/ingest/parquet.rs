@@ -1,13 +1,19 @@
-//! Apache Parquet, as other tools write it.
+//! Apache Parquet, as other tools write it, or as a disk or a download left it.
+//!
+//! The reader of `parquet` checks what files say of themselves by assertions here and there, so it runs guarded: a panic of
+//! its own is a damaged file, and ends that file.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use mlbuild_action::Failure;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::errors::ParquetError;
 
 use super::{Batches, DeclaredTypes, SourceFile, require_columns, same_columns};
@@ -43,18 +49,16 @@ pub(super) fn open<'a>(
         let schema = schema.clone();
         files.iter().flat_map(move |file| -> Batches<'a> {
             let reader = open_file(file).and_then(|reader| {
-                reader
-                    .with_batch_size(BATCH_ROWS)
-                    .build()
-                    .map_err(|error| damaged(file, &error))
+                let reader = reader.with_batch_size(BATCH_ROWS);
+                guarded(file, || reader.build())
             });
             let schema = schema.clone();
             match reader {
                 Err(error) => Box::new(std::iter::once(Err(error))),
-                Ok(reader) => Box::new(reader.map(move |batch| {
-                    let batch = batch.map_err(|error| damaged(file, &error.into()))?;
-                    cast(file, &batch, &schema)
-                })),
+                Ok(reader) => {
+                    let batches = batches(file, reader);
+                    Box::new(batches.map(move |batch| cast(file, &batch?, &schema)))
+                }
             }
         })
     };
@@ -66,8 +70,41 @@ fn open_file(file: &SourceFile) -> Result<ParquetRecordBatchReaderBuilder<File>,
         .map_err(|error| failure::environment(&format!("cannot read `{}`", file.name), &error))?;
     // The Arrow schema that some writers embed may name types that Parquet itself does not have; what other readers see counts.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    ParquetRecordBatchReaderBuilder::try_new_with_options(input, options)
-        .map_err(|error| damaged(file, &error))
+    guarded(file, || {
+        ParquetRecordBatchReaderBuilder::try_new_with_options(input, options)
+    })
+}
+
+/// The batches of a file, up to the first that cannot be read.
+fn batches(
+    file: &SourceFile,
+    reader: ParquetRecordBatchReader,
+) -> impl Iterator<Item = Result<RecordBatch, Failure>> {
+    let mut reader = Some(reader);
+    std::iter::from_fn(move || {
+        let next = guarded(file, || match &mut reader {
+            Some(reader) => Ok(reader.next().transpose()?),
+            None => Ok(None),
+        });
+        if !matches!(next, Ok(Some(_))) {
+            reader = None;
+        }
+        next.transpose()
+    })
+}
+
+/// What `read` yields; an error of its own, or a panic, is damage.
+fn guarded<T>(
+    file: &SourceFile,
+    read: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(answer) => answer.map_err(|error| damaged(file, &error)),
+        Err(_) => {
+            let error = ParquetError::General("its parts contradict each other".to_owned());
+            Err(damaged(file, &error))
+        }
+    }
 }
 
 fn same_schema(

@@ -7,6 +7,7 @@
 )]
 
 mod checks;
+mod fuzz;
 mod harness;
 mod ingest;
 mod reads;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use mlbuild_action::{Diagnostic, Severity, Work};
+use mlbuild_action::{Diagnostic, Work};
 use mlbuild_graph::{Graph, InputSource, Target, resolve};
 use mlbuild_manifest::{SourceText, parse};
 
@@ -23,32 +23,10 @@ pub(crate) fn project(files: &[(String, String)]) -> (Graph, Vec<Diagnostic>) {
 }
 
 pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], files: &[(String, String)]) -> String {
-    let mut out = String::new();
-    for diagnostic in diagnostics {
-        let warning = if diagnostic.severity == Severity::Warning {
-            "warning "
-        } else {
-            ""
-        };
-        writeln!(out, "{warning}{diagnostic}").unwrap();
-        for span in &diagnostic.spans {
-            let (_, text) = files.iter().find(|(path, _)| *path == span.file).unwrap();
-            let before = &text[..span.range.start];
-            let line = before.matches('\n').count() + 1;
-            let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1;
-            let written = &text[span.range.clone()];
-            writeln!(
-                out,
-                "  {}:{line}:{column} `{written}`: {}",
-                span.file, span.label
-            )
-            .unwrap();
-        }
-        if let Some(help) = &diagnostic.help {
-            writeln!(out, "  help: {help}").unwrap();
-        }
-    }
-    out
+    mlbuild_testing::render_diagnostics(diagnostics, |file| {
+        let found = files.iter().find(|(path, _)| path == file);
+        found.map(|(_, text)| text.as_str())
+    })
 }
 
 /// Each target with its stages, and each stage with its inputs.

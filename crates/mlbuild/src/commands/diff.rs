@@ -6,7 +6,7 @@ use mlbuild_engine::{ArtifactDiff, RowDiff, RunDifference, RunId, TargetDiff, di
 use serde_json::{Value, json};
 
 use crate::cli::{Diff, Global};
-use crate::failure::{CommandFailure, EXIT_USAGE};
+use crate::failure::{CommandFailure, EXIT_ENVIRONMENT};
 use crate::load::load;
 use crate::tables::Tables;
 use crate::terminal::{Terminal, count, plural};
@@ -14,8 +14,14 @@ use crate::terminal::{Terminal, count, plural};
 pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
     let found = diff_runs(&loaded.project, args.old, args.new, &Tables);
-    let (old, new, targets) =
-        found.map_err(|diagnostic| CommandFailure::new(EXIT_USAGE, diagnostic))?;
+    let (old, new, targets) = found.map_err(|(fault, diagnostic)| {
+        CommandFailure::new(crate::failure::exit_of(&[fault]), diagnostic)
+    })?;
+    let is_damaged = |target: &TargetDiff| target.difference == RunDifference::Damaged;
+    let exit = match targets.iter().any(is_damaged) {
+        true => EXIT_ENVIRONMENT,
+        false => 0,
+    };
     let mut out = std::io::stdout().lock();
     if global.json {
         for target in &targets {
@@ -24,7 +30,7 @@ pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u
             value["new_run"] = number(new);
             let _ = writeln!(out, "{value}");
         }
-        return Ok(0);
+        return Ok(exit);
     }
     let what = match targets.len() {
         0 => "no difference".to_owned(),
@@ -41,7 +47,7 @@ pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u
             let _ = writeln!(out, "{line}");
         }
     }
-    Ok(0)
+    Ok(exit)
 }
 
 fn number(run: RunId) -> Value {
@@ -58,6 +64,10 @@ fn lines(target: &TargetDiff) -> Vec<String> {
         RunDifference::Outcome { old, new } => return vec![format!("{label}  {old} -> {new}")],
         RunDifference::Unknown => {
             let text = "differs; the cache no longer has both to compare";
+            return vec![format!("{label}  {text}")];
+        }
+        RunDifference::Damaged => {
+            let text = "differs; what the cache held of it was damaged, and was set aside";
             return vec![format!("{label}  {text}")];
         }
         RunDifference::Artifact(diff) => diff,
@@ -127,6 +137,7 @@ fn value(target: &TargetDiff) -> Value {
         RunDifference::Added => value["difference"] = "added".into(),
         RunDifference::Removed => value["difference"] = "removed".into(),
         RunDifference::Unknown => value["difference"] = "unknown".into(),
+        RunDifference::Damaged => value["difference"] = "damaged".into(),
         RunDifference::Outcome { old, new } => {
             value["difference"] = "outcome".into();
             value["outcomes"] = json!([old, new]);

@@ -2,13 +2,15 @@
 
 use std::io::{self, Write as _};
 
-use mlbuild_action::{Artifact, Work};
+use mlbuild_action::{Artifact, Diagnostic, Work};
+use mlbuild_cache::CacheError;
 use mlbuild_graph::Target;
+use mlbuild_manifest::Label;
 use serde_json::json;
 
 use crate::cli::{Global, Show};
-use crate::failure::CommandFailure;
-use crate::load::{load, one_target};
+use crate::failure::{CommandFailure, EXIT_ENVIRONMENT};
+use crate::load::{Loaded, load, one_target};
 use crate::terminal::{Terminal, count, size};
 use crate::wiring;
 
@@ -98,22 +100,36 @@ pub(crate) fn run(args: &Show, global: &Global, terminal: &Terminal) -> Result<u
                 format!("{}  {}", column.data_type, column.digest.short()),
             );
         }
-        let object = loaded
-            .project
-            .cache
-            .object_path(&artifact.tree.entries()[0].digest);
-        match mlbuild_exec_table::preview(&object, args.rows) {
-            Ok(lines) if args.rows > 0 => {
-                let _ = writeln!(out);
-                lines.iter().for_each(|line| {
-                    let _ = writeln!(out, "{line}");
-                });
-            }
-            Ok(_) => {}
-            Err(diagnostic) => terminal.diagnostics(&[diagnostic], &loaded.sources),
+        if args.rows > 0 {
+            let lines = rows(&loaded, &label, artifact, args.rows)?;
+            let _ = writeln!(out);
+            lines.iter().for_each(|line| {
+                let _ = writeln!(out, "{line}");
+            });
         }
     }
     Ok(0)
+}
+
+/// The first rows of a table, in lines.
+fn rows(
+    loaded: &Loaded,
+    label: &Label,
+    artifact: &Artifact,
+    rows: usize,
+) -> Result<Vec<String>, CommandFailure> {
+    let cache = &loaded.project.cache;
+    let object = cache.whole_object(&artifact.tree.entries()[0].digest);
+    let object = object.map_err(|error| match error {
+        CacheError::BadObject { .. } => {
+            let message = format!("what the cache held of `{label}` was damaged");
+            Diagnostic::error("cache::damaged", message)
+                .help("it was set aside, and the next build makes it again; `mlbuild fsck` checks the rest")
+        }
+        _ => Diagnostic::error("cache::io", error.to_string()),
+    });
+    let lines = object.and_then(|object| mlbuild_exec_table::preview(&object, rows));
+    lines.map_err(|diagnostic| CommandFailure::new(EXIT_ENVIRONMENT, diagnostic))
 }
 
 fn files(artifact: &Artifact) -> String {

@@ -11,13 +11,15 @@
 //! aside           all others, infinities, NaN     exact sums of any size
 //! ```
 //!
+//! Where there are no products, a grid reaches over thirty-two powers.
+//!
 //! Invariant: the sums near the grid and those aside together are exact, so which row went where, and where the grid
 //! was, cannot show in what is computed of them.
 
 use arrow::datatypes::i256;
 
 use super::aside::Aside;
-use super::near::{FULL, Near, UNSET, choose};
+use super::near::{Near, UNSET};
 use super::number::Exact;
 use super::round;
 use super::statistic::{Sums, mean, scatter};
@@ -46,7 +48,7 @@ impl<const V: usize, const P: usize> Grid<V, P> {
     /// No rows, and a grid for rows like these: some of each variable's values.
     pub(super) fn like(values: [&[f64]; V]) -> Self {
         Self {
-            near: Near::new(values.map(choose)),
+            near: Near::like(values),
             aside: None,
         }
     }
@@ -113,7 +115,7 @@ impl<const V: usize, const P: usize> Grid<V, P> {
     /// Chooses the grid for rows like these, if there are none yet.
     pub(super) fn set_grid<'a>(&mut self, values: impl FnOnce() -> [&'a [f64]; V]) {
         if self.near.rows == 0 {
-            self.near.grid = values().map(choose);
+            self.near = Near::like(values());
         }
     }
 
@@ -149,7 +151,7 @@ impl<const V: usize, const P: usize> Grid<V, P> {
     /// Adds any row: the way for those that are not on the grid.
     #[cold]
     fn add_any(&mut self, row: [f64; V]) -> usize {
-        if self.near.rows == FULL {
+        if self.near.rows == Near::<V, P>::FULL {
             let growth = self.make_aside() + self.put_aside(self.near.grid);
             return growth + self.add(row);
         }
@@ -242,7 +244,7 @@ pub(super) fn row<const V: usize>(columns: &[&[f64]; V], at: usize) -> [f64; V] 
 
 #[cfg(test)]
 mod tests {
-    use super::super::near::{REACH, SMALL, YOUNG};
+    use super::super::near::{FULL, REACH, SMALL, YOUNG};
     use super::*;
 
     fn exact<const V: usize, const P: usize>(grid: &Grid<V, P>, at: usize) -> (String, i32) {

@@ -16,11 +16,17 @@ pub(super) const REACH: u32 = 10;
 /// How far it may be shifted while a group is small.
 const FAR_REACH: u32 = 20;
 
+/// How far it may be shifted, at any time, where there are no products: 53 bits and these are 84.
+const LONE_REACH: u32 = 31;
+
 /// The grid of a variable that was zero in all rows; too large for any to be on it.
 pub(super) const UNSET: u16 = u16::MAX;
 
 /// Rows after which sums are put aside: they add up to 2^93, and their products to 2^156.
 pub(super) const FULL: u32 = 1 << 30;
+
+/// [`FULL`] where there are no products: they add up to 2^94.
+const LONE_FULL: u32 = 1 << 10;
 
 /// Rows among which some may be far from the grid: they add up to 2^85, and their products to 2^158.
 pub(super) const SMALL: u32 = 1 << 12;
@@ -62,6 +68,20 @@ pub(super) const fn factors<const V: usize>(product: usize) -> (usize, usize) {
 }
 
 impl<const V: usize, const P: usize> Near<V, P> {
+    /// How far a mantissa may be shifted.
+    const REACH: u32 = if P == 0 { LONE_REACH } else { REACH };
+
+    /// How far while a group is small.
+    const FAR_REACH: u32 = if P == 0 { LONE_REACH } else { FAR_REACH };
+
+    /// Rows after which sums are put aside.
+    pub(super) const FULL: u32 = if P == 0 { LONE_FULL } else { FULL };
+
+    /// No rows, and grids for values like these.
+    pub(super) fn like(values: [&[f64]; V]) -> Self {
+        Self::new(values.map(|values| choose(values, Self::REACH)))
+    }
+
     pub(super) fn new(grid: [u16; V]) -> Self {
         Self {
             sums: [0; V],
@@ -76,6 +96,9 @@ impl<const V: usize, const P: usize> Near<V, P> {
     /// Adds a row if it is on the grid.
     #[inline(always)]
     pub(super) fn add(&mut self, row: [f64; V]) -> bool {
+        if P == 0 {
+            return self.add_lone(row[0]);
+        }
         let Some(row) = self.on_grid(row) else {
             return false;
         };
@@ -100,6 +123,25 @@ impl<const V: usize, const P: usize> Near<V, P> {
         true
     }
 
+    /// [`add`](Self::add) of one variable without products, whose values may be longer than 64 bits.
+    #[inline(always)]
+    fn add_lone(&mut self, value: f64) -> bool {
+        let bits = value.to_bits();
+        let shift = (bits >> 52 & 0x7ff) as u32;
+        let shift = shift.wrapping_sub(u32::from(self.grid[0]));
+        let fits = self.rows < LONE_FULL && shift <= LONE_REACH;
+        if fits {
+            self.rows += 1;
+            let sign = bits as i64 >> 63;
+            let mantissa = ((bits & ((1 << 52) - 1) | 1 << 52) as i64 ^ sign) - sign;
+            let (sum, carry) = self.sums[0].overflowing_add((mantissa as u64) << shift);
+            self.sums[0] = sum;
+            // Two shifts, for one by 64 would be none.
+            self.sums_high[0] += ((mantissa >> 1) >> (63 - shift)) as i32 + i32::from(carry);
+        }
+        fits
+    }
+
     /// Reads a little of each stretch of memory that [`add`](Self::add) needs.
     #[inline]
     pub(super) fn touch(&self) -> u64 {
@@ -112,6 +154,9 @@ impl<const V: usize, const P: usize> Near<V, P> {
 
     /// Subtracts a row if it is on the grid.
     pub(super) fn subtract(&mut self, row: [f64; V]) -> bool {
+        if P == 0 {
+            return self.add_lone(-row[0]);
+        }
         let Some(row) = self.on_grid(row) else {
             return false;
         };
@@ -161,14 +206,14 @@ impl<const V: usize, const P: usize> Near<V, P> {
                 continue;
             };
             if self.grid[at] == UNSET {
-                self.grid[at] = mantissa.grid();
+                self.grid[at] = mantissa.grid(Self::REACH);
             } else if mantissa.last < u32::from(self.grid[at]) && self.rows < YOUNG {
                 self.lower(at, mantissa.last as u16);
             }
-            placed[at] = mantissa.on(u32::from(self.grid[at]))?;
+            placed[at] = mantissa.on(u32::from(self.grid[at]), Self::FAR_REACH)?;
         }
         let near = placed.iter().all(|placed| placed.far == 0);
-        (near || self.rows < SMALL).then_some(placed)
+        (near || P == 0 || self.rows < SMALL).then_some(placed)
     }
 
     /// Adds a row that is close to the grid.
@@ -191,7 +236,7 @@ impl<const V: usize, const P: usize> Near<V, P> {
     /// Moves a variable's grid down; does not where sums would grow too long.
     fn lower(&mut self, at: usize, to: u16) -> bool {
         let by = u32::from(self.grid[at] - to);
-        if by > REACH {
+        if by > Self::REACH {
             return false;
         }
         let sum = self.sum(at) << by;
@@ -243,7 +288,7 @@ impl<const V: usize, const P: usize> Near<V, P> {
         for (at, sum) in products.iter_mut().enumerate() {
             *sum = self.product(at).wrapping_add(other.product(at));
         }
-        let fits = rows <= FULL && self.set_if_they_fit(sums, products);
+        let fits = rows <= Self::FULL && self.set_if_they_fit(sums, products);
         if fits {
             self.rows = rows;
         }
@@ -364,14 +409,15 @@ impl Mantissa {
     }
 
     /// The grid for a first value: in the middle of those that it is on, with all its bits within 63.
-    fn grid(&self) -> u16 {
-        normal(i64::from(self.own - REACH.min(self.own)).midpoint(i64::from(self.last)))
+    fn grid(&self, reach: u32) -> u16 {
+        let lowest = i64::from(self.own) - i64::from(reach);
+        normal(lowest.midpoint(i64::from(self.last)), reach)
     }
 
     /// The value on a grid; `None` if it is not on it, or too far.
-    fn on(&self, grid: u32) -> Option<Placed> {
+    fn on(&self, grid: u32, far_reach: u32) -> Option<Placed> {
         match self.own.checked_sub(grid) {
-            Some(up) => (up <= FAR_REACH).then(|| Placed {
+            Some(up) => (up <= far_reach).then(|| Placed {
                 value: self.value << up.min(REACH),
                 far: up.saturating_sub(REACH),
             }),
@@ -384,25 +430,25 @@ impl Mantissa {
 }
 
 /// The grid for values like these: one that all of them are on, if there is one, or else one for those in the middle.
-pub(super) fn choose(values: &[f64]) -> u16 {
+fn choose(values: &[f64], reach: u32) -> u16 {
     let finite = values.iter().filter(|value| value.is_finite());
     let mut mantissas: Vec<Mantissa> = finite.filter_map(|value| Mantissa::of(*value)).collect();
     mantissas.sort_unstable_by_key(|mantissa| mantissa.own);
     let Some(largest) = mantissas.last() else {
         return UNSET;
     };
-    let lowest = i64::from(largest.own) - i64::from(REACH);
+    let lowest = i64::from(largest.own) - i64::from(reach);
     let last = mantissas.iter().map(|mantissa| mantissa.last).min();
     match last.map_or(0, i64::from) - lowest {
         // What comes is smaller more often than larger.
-        spare @ 0.. => normal(lowest + spare / 4),
-        _ => mantissas[mantissas.len() / 2].grid(),
+        spare @ 0.. => normal(lowest + spare / 4, reach),
+        _ => mantissas[mantissas.len() / 2].grid(reach),
     }
 }
 
 /// A grid among the exponents of normal floats, up to that of infinity, which is never on it.
-fn normal(grid: i64) -> u16 {
-    grid.clamp(1, 0x7fe - i64::from(REACH)) as u16
+fn normal(grid: i64, reach: u32) -> u16 {
+    grid.clamp(1, 0x7fe - i64::from(reach)) as u16
 }
 
 #[inline]
@@ -444,6 +490,8 @@ mod tests {
                 .wrapping_add(times(SMALL, factors * far));
             assert!(largest < power(bits), "{factors}");
         }
+        let lone = power(ROOM[0]).wrapping_add(times(LONE_FULL, 53 + LONE_REACH));
+        assert!(lone < power(95));
         const { assert!(YOUNG <= SMALL && SMALL <= FULL) };
     }
 

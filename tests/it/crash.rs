@@ -162,6 +162,11 @@ impl Scenario {
                 scope.spawn(work);
             }
         });
+        let runs = steps.len() * kinds.len();
+        println!(
+            "{:?}: {all} steps, {runs} runs with {kinds:?}",
+            self.command
+        );
     }
 
     fn abort_everywhere(&self) {

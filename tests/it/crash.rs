@@ -116,6 +116,10 @@ impl Scenario {
     fn steps(&self) -> Vec<String> {
         let (project, report) = self.copy();
         let (_, steps) = self.run(&project, &report, "list", 0);
+        assert!(
+            !steps.is_empty(),
+            "a build without debug assertions has no faults"
+        );
         steps.lines().map(str::to_owned).collect()
     }
 
@@ -162,6 +166,11 @@ impl Scenario {
                 scope.spawn(work);
             }
         });
+        let runs = steps.len() * kinds.len();
+        println!(
+            "{:?}: {all} steps, {runs} runs with {kinds:?}",
+            self.command
+        );
     }
 
     fn abort_everywhere(&self) {

@@ -71,9 +71,8 @@ fn is_unsupported(error: &io::Error) -> bool {
 /// Three renames, for file systems that cannot exchange. A crash between the first two leaves `old` missing; the next
 /// build sees that and restores it from the cache.
 fn exchange_by_renames(new: &Path, old: &Path) -> io::Result<()> {
-    let mut third = new.as_os_str().to_owned();
-    third.push("-old");
-    let third = PathBuf::from(third);
+    // A name like any other temporary one, so that it is swept if a crash leaves it.
+    let third = old.with_file_name(format!("{}{}", prefix(old), unique()));
     disk::rename(old, &third)?;
     if let Err(error) = disk::rename(new, old) {
         disk::rename(&third, old)?;
@@ -98,6 +97,27 @@ mod tests {
             assert_eq!(fs::read_to_string(old.join("a")).unwrap(), "new");
             assert_eq!(fs::read_to_string(&new).unwrap(), "old");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        }
+    }
+
+    #[test]
+    fn what_is_exchanged_by_renames_has_temporary_names_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (new, old) = (dir.path().join(".old.tmp-1-0"), dir.path().join("old"));
+        fs::create_dir(&new).unwrap();
+        fs::create_dir(&old).unwrap();
+        let recording = disk::record(dir.path());
+        exchange_by_renames(&new, &old).unwrap();
+        for step in recording.finish() {
+            let disk::Recorded::Rename { to, .. } = step else {
+                continue;
+            };
+            let name = to.to_str().unwrap();
+            let temporary = name.strip_prefix(".old.tmp-");
+            assert!(
+                name == "old" || temporary.is_some_and(crate::scratch::is_temporary),
+                "{name}"
+            );
         }
     }
 

@@ -23,6 +23,8 @@ mod record;
 mod run;
 mod schema;
 mod walk;
+#[cfg(all(debug_assertions, target_os = "linux"))]
+mod writes;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +40,8 @@ pub use record::{
 pub use run::Run;
 pub use schema::SCHEMA_VERSION;
 pub use walk::{Direction, Step};
+#[cfg(all(debug_assertions, target_os = "linux"))]
+pub use writes::watch_writes;
 
 use error::In;
 

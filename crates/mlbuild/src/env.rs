@@ -17,6 +17,8 @@ pub(crate) fn var(name: &str) -> Option<String> {
 pub(crate) fn arm_fault() {
     if let Some(plan) = var("MLBUILD_FAULT") {
         assert!(mlbuild_disk::arm(&plan), "`{plan}` is no plan of a fault");
+        #[cfg(target_os = "linux")]
+        mlbuild_lineage::watch_writes();
     }
 }
 

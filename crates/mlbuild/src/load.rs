@@ -99,8 +99,14 @@ fn read_sources(root: &Path) -> Result<Vec<SourceText>, CommandFailure> {
             let entry =
                 entry.map_err(|e| CommandFailure::io("read the folder", &root.join(folder), &e))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !name.ends_with(".sql") || name.starts_with('.') || !entry.path().is_file() {
+            if !name.ends_with(".sql") || name.starts_with('.') || entry.path().is_dir() {
                 continue;
+            }
+            if !entry.path().is_file() {
+                let message = format!("`{folder}/{name}` is no file, nor a link to one");
+                let diagnostic = Diagnostic::error("project::not-a-file", message)
+                    .help("what ends in `.sql` here declares a target");
+                return Err(CommandFailure::new(EXIT_USAGE, diagnostic));
             }
             if entry.file_name().to_str().is_none() {
                 let message = format!("the name of `{folder}/{name}` is not UTF-8");

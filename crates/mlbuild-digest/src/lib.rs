@@ -4,7 +4,9 @@
 //! is length-prefixed, and the whole is separated by domain, so no two different sequences give the same bytes
 //! (`spec/action-key.md` draws them). Nothing else in the workspace may hash for identity.
 //!
-//! This crate does no I/O; `mlbuild-cache` digests files.
+//! This crate does no I/O but to read files that it is to digest.
+
+mod file;
 
 use std::fmt;
 use std::str::FromStr;
@@ -97,12 +99,15 @@ impl Hasher {
         self
     }
 
-    /// Takes a whole file, memory-mapped and on all cores of the rayon pool where it is large.
+    /// Takes a whole file, on all cores of the rayon pool where it is large.
+    ///
+    /// The file is read and not mapped: a mapped file that somebody cuts, or whose disk fails, ends the process by a signal.
+    /// If it changes meanwhile, the digest is of no state of it; who may meet that looks at its `stat` again.
     ///
     /// # Errors
     /// Those of opening and reading the file.
     pub fn update_file(&mut self, path: &std::path::Path) -> std::io::Result<&mut Self> {
-        self.0.update_mmap_rayon(path)?;
+        file::update(&mut self.0, &std::fs::File::open(path)?)?;
         Ok(self)
     }
 

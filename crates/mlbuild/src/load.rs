@@ -114,8 +114,14 @@ fn read_sources(root: &Path, witness: &mut Witness) -> Result<Vec<SourceText>, C
             }
             // A link, or a folder of that name, may yet become a file.
             witness.look(root, &entry.path());
-            if !entry.path().is_file() {
+            if entry.path().is_dir() {
                 continue;
+            }
+            if !entry.path().is_file() {
+                let message = format!("`{folder}/{name}` is no file, nor a link to one");
+                let diagnostic = Diagnostic::error("project::not-a-file", message)
+                    .help("what ends in `.sql` here declares a target");
+                return Err(CommandFailure::new(EXIT_USAGE, diagnostic));
             }
             if entry.file_name().to_str().is_none() {
                 let message = format!("the name of `{folder}/{name}` is not UTF-8");

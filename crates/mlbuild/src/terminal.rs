@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
-use mlbuild_action::{Diagnostic, Severity};
+use mlbuild_action::{Diagnostic, Severity, SourceSpan};
 use mlbuild_manifest::SourceText;
 
 /// What the user's terminal can do.
@@ -135,18 +135,16 @@ impl<'a> Report<'a> {
                 .map(|source| &source.text)
         };
         let first = diagnostic.spans.first();
-        let source = first.and_then(|span| {
-            let text = text_of(&span.file)?;
-            Some(NamedSource::new(&span.file, text.clone()))
-        });
+        let text = first.and_then(|span| Some((&span.file, text_of(&span.file)?)));
+        let is_shown = text.is_none_or(|(_, text)| can_be_shown(text));
+        let source = text
+            .filter(|_| is_shown)
+            .map(|(file, text)| NamedSource::new(file, text.clone()));
         // miette shows one source a report: places in other files are named by line.
         let mut help = diagnostic.help.clone();
-        for span in diagnostic
-            .spans
-            .iter()
-            .skip(1)
-            .filter(|span| Some(&span.file) != first.map(|f| &f.file))
-        {
+        let is_named =
+            |span: &&SourceSpan| !is_shown || Some(&span.file) != first.map(|first| &first.file);
+        for span in diagnostic.spans.iter().filter(is_named) {
             let line = text_of(&span.file).map_or(1, |text| line_of(text, span.range.start));
             let place = format!("{}:{line}: {}", span.file, span.label);
             help = Some(help.map_or_else(|| place.clone(), |help| format!("{help}\n{place}")));
@@ -157,6 +155,13 @@ impl<'a> Report<'a> {
             help,
         }
     }
+}
+
+/// miette cannot count columns beyond 65,535, and nobody would read them.
+const LONGEST_LINE_BYTES: usize = 10_000;
+
+fn can_be_shown(text: &str) -> bool {
+    text.lines().all(|line| line.len() <= LONGEST_LINE_BYTES)
 }
 
 /// The part of a range that is whole characters of `text`: a place that is slightly wrong must not cost the message.
@@ -287,6 +292,20 @@ mod tests {
         }
         let backwards = Range { start: 2, end: 1 };
         assert_eq!(within(text, &backwards), 2..2);
+    }
+
+    #[test]
+    fn a_mistake_in_a_line_too_long_to_be_shown_is_named_by_its_line() {
+        let text = format!("[project]\nx = {}\n", "[".repeat(70_000));
+        let source = SourceText {
+            path: "mlbuild.toml".to_owned(),
+            text,
+        };
+        let diagnostic =
+            Diagnostic::error("test::deep", "too deep").at("mlbuild.toml", 69_000..69_001, "here");
+        let report = Report::new(&diagnostic, std::slice::from_ref(&source));
+        assert!(report.source.is_none());
+        assert_eq!(report.help.as_deref(), Some("mlbuild.toml:2: here"));
     }
 
     #[test]

@@ -71,6 +71,21 @@ fn a_source_that_is_no_file_is_an_error_and_never_passed_over() {
 }
 
 #[test]
+fn a_query_that_is_no_file_is_an_error() {
+    let makes: [Make; 2] = [pipe, |path| symlink("nowhere", path).unwrap()];
+    for make in makes {
+        let project = Project::sums();
+        make(&project.root().join("data/x.sql"));
+        let ran = run(&project, &["build"]);
+        assert_eq!(ran.exit, Some(2), "{}", ran.stderr);
+        assert_says(&ran, &["`data/x.sql` is no file"]);
+        fs::remove_file(project.root().join("data/x.sql")).unwrap();
+        fs::create_dir(project.root().join("data/x.sql")).unwrap();
+        project.build(&[]);
+    }
+}
+
+#[test]
 fn links_are_followed_and_loops_of_folders_end() {
     let project = Project::sums();
     project.replace("mlbuild.toml", "raw/*.csv", "raw/**/*.csv");

@@ -1,5 +1,8 @@
 //! What a build executes, restores and leaves alone.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use crate::project::Project;
 
 const ALL: [&str; 3] = ["data:orders", "data:page", "data:total"];
@@ -154,4 +157,40 @@ fn serial_and_parallel_builds_give_the_same_bytes() {
         crate::project::outputs(serial.root()),
         crate::project::outputs(parallel.root())
     );
+}
+
+/// Files that are taken as they are cost what changed of them, and are what an executor would have made of them.
+#[test]
+fn one_file_more_among_many_stores_one_object() {
+    let project = Project::new("[data.notes]\npath = \"notes\"\nformat = \"files\"\n");
+    for number in 0..40 {
+        project.write(
+            &format!("notes/{}/{number}", number % 3),
+            format!("note {number}"),
+        );
+    }
+    let program = project.root().join("notes/run");
+    fs::write(&program, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    project.build(&[]).built(&["data:notes"]);
+    let objects = || {
+        let stats = project.run(&["cache", "stats", "--json"]).stdout;
+        let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+        stats["objects"]["files"].as_u64().unwrap()
+    };
+    assert_eq!(objects(), 41);
+    project.write("notes/more", "one more");
+    project.build(&[]).built(&["data:notes"]);
+    assert_eq!(objects(), 42);
+    let placed = fs::metadata(project.root().join("out/data/notes/notes/run")).unwrap();
+    assert_eq!(placed.permissions().mode() & 0o777, 0o755);
+    let verified = project.run(&["verify"]);
+    assert_eq!(
+        verified.exit,
+        Some(0),
+        "{}{}",
+        verified.stdout,
+        verified.stderr
+    );
+    project.assert_same_as_clean_build(&[]);
 }

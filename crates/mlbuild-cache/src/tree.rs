@@ -13,6 +13,9 @@ use crate::scratch::remove_all;
 use crate::swap::{aside, swap};
 use crate::{Cache, CacheError, Stat, StatIndex};
 
+/// How many threads copy sources into the cache.
+const WRITERS: usize = 8;
+
 /// How files come out of the CAS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MaterializeMode {
@@ -69,6 +72,53 @@ impl Cache {
         }
         batch.finish()?;
         Ok(Tree::new(entries))
+    }
+
+    /// Copies those files of `tree`, which stand below `root`, into the cache that it lacks. Returns one that is not what
+    /// the tree says of it, if there is one: what was stored by then is of no use, and does no harm.
+    ///
+    /// An object that is there is not read: whoever reads it will see whether it is whole. Ends early, with `None`, if
+    /// `stop` says so.
+    ///
+    /// # Errors
+    /// Those of reading the files and of writing.
+    pub fn ingest_sources(
+        &self,
+        root: &Path,
+        tree: &Tree,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<String>, CacheError> {
+        let lacks = |entry: &&TreeEntry| !self.contains(&entry.digest, entry.size_bytes);
+        let missing: Vec<&TreeEntry> = tree.entries().iter().filter(lacks).collect();
+        let store = |entries: &[&TreeEntry]| {
+            let mut batch = self.batch()?;
+            for entry in entries {
+                if stop() {
+                    break;
+                }
+                let (digest, _) = batch.put_file(&root.join(&entry.path))?;
+                if digest != entry.digest {
+                    return Ok(Some(entry.path.clone()));
+                }
+            }
+            batch.finish().map(|()| None)
+        };
+        // Most of the time goes into waiting for the disk, which does better with several to wait for.
+        let share = missing.len().div_ceil(WRITERS).max(1);
+        let stored = std::thread::scope(|scope| {
+            let shares = missing.chunks(share);
+            let writers: Vec<_> = shares
+                .map(|share| scope.spawn(move || store(share)))
+                .collect();
+            let join = |writer: std::thread::ScopedJoinHandle<'_, _>| {
+                writer
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            writers.into_iter().map(join).collect::<Vec<_>>()
+        });
+        let stored: Vec<Option<String>> = stored.into_iter().collect::<Result<_, _>>()?;
+        Ok(stored.into_iter().flatten().next())
     }
 
     /// Puts a tree's files in place. What was there before stays until the new is complete, then goes at once: a crash

@@ -469,11 +469,7 @@ impl<'a> Building<'a, '_, '_> {
             if let Material::Sources(tree) = material
                 && let Some(path) = self.sources.changed(&resolved.action.work, tree)
             {
-                let message = format!("`{path}` changed while it was read");
-                return Err(JobFailure::Failure(Failure::Failed(
-                    Diagnostic::error("source::changed", message)
-                        .help("nothing was published; build again"),
-                )));
+                return Err(JobFailure::Failure(job::source_changed(&path)));
             }
         }
         // The first writer's result counts, should another process have been faster.

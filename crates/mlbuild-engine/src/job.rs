@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use mlbuild_action::{
-    ActionResult, Artifact, Cancel, Column, Diagnostic, Failure, InputFolder, Output, Progress,
-    Request, Table, Tree, TreeEntry, Work,
+    ActionResult, Artifact, Cancel, Column, Diagnostic, Failure, Format, Ingest, InputFolder,
+    Output, Progress, Request, Table, Tree, TreeEntry, Work,
 };
 use mlbuild_cache::{CacheError, Destination, MaterializeMode};
 use mlbuild_disk as disk;
@@ -63,6 +63,14 @@ pub(crate) fn execute(
     let Job {
         resolved, project, ..
     } = *job;
+    if let Work::Ingest(Ingest {
+        format: Format::Files,
+        ..
+    }) = &resolved.action.work
+        && let Some(Material::Sources(tree)) = resolved.inputs.get("files")
+    {
+        return pass_through(project, tree, cancel);
+    }
     let (output, duration) = match job.run(scratch, progress, cancel) {
         Err(JobFailure::Failure(Failure::Rejected(diagnostic))) => {
             let output = scratch.join(OUTPUT);
@@ -88,6 +96,41 @@ pub(crate) fn execute(
         warnings,
         duration,
     })
+}
+
+/// Files that are taken as they are: the artifact is what the sources are known to be already, and only what the cache lacks
+/// of it is read. One file that changed among many costs that file.
+fn pass_through(
+    project: &Project,
+    tree: &Tree,
+    cancel: &Cancel,
+) -> Result<ActionResult, JobFailure> {
+    let started = Instant::now();
+    let stop = || cancel.is_cancelled();
+    let changed = project.cache.ingest_sources(&project.root, tree, &stop)?;
+    if stop() {
+        return Err(JobFailure::Failure(Failure::Cancelled));
+    }
+    if let Some(path) = changed {
+        return Err(JobFailure::Failure(source_changed(&path)));
+    }
+    Ok(ActionResult {
+        artifact: Artifact {
+            tree: tree.clone(),
+            table: None,
+        },
+        metrics: BTreeMap::new(),
+        warnings: Vec::new(),
+        duration: started.elapsed(),
+    })
+}
+
+/// A source that was not left alone.
+pub(crate) fn source_changed(path: &str) -> Failure {
+    let message = format!("`{path}` changed while it was read");
+    Failure::Failed(
+        Diagnostic::error("source::changed", message).help("nothing was published; build again"),
+    )
 }
 
 /// Names the input that the cache could not give, if that is the failure. It is out of the way already: the result that

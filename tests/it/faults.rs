@@ -273,6 +273,22 @@ fn a_damaged_lineage_database_does_not_stop_a_build() {
 }
 
 #[test]
+fn a_lost_history_is_said_once() {
+    let project = Project::sums();
+    let lost = |project: &Project| {
+        let events = project.build(&[]).events;
+        let lost = |event: &&serde_json::Value| event["diagnostic"]["code"] == "lineage::lost";
+        events.iter().filter(lost).count()
+    };
+    // A build that was killed while it made the database had no history to lose.
+    project.write(".mlbuild/lineage.db", "");
+    assert_eq!(lost(&project), 0);
+    project.write(".mlbuild/lineage.db", "");
+    assert_eq!(lost(&project), 1);
+    assert_eq!(lost(&project), 0);
+}
+
+#[test]
 fn commands_that_misbehave_fail_their_target() {
     let cases = [
         ("exit 3", "command::failed"),

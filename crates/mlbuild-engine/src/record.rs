@@ -4,6 +4,7 @@
 //! once. A run is begun only when there is something to write, so that a null build is one transaction.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use mlbuild_lineage::{
 use mlbuild_manifest::Label;
 
 use crate::columns::flows;
-use crate::project::{Project, lineage_path};
+use crate::project::{Project, lineage_path, state_folder};
 use crate::reason::StaleReason;
 use crate::resolve::{Material, Resolved, stage_name};
 use crate::{Outcome, Summary};
@@ -55,10 +56,27 @@ enum State<'a> {
 
 /// Opens the project's lineage database to record into. Without one the build goes on.
 pub fn open_lineage(root: &Path) -> (Option<Lineage>, Option<Diagnostic>) {
-    match Lineage::open(&lineage_path(root)) {
-        Ok(lineage) => (Some(lineage), None),
+    let path = lineage_path(root);
+    let emptied = is_emptied(root, &path);
+    match Lineage::open(&path) {
+        Ok(lineage) => (Some(lineage), emptied.then(|| lost(&path))),
         Err(error) => (None, Some(not_recorded(&error))),
     }
+}
+
+/// Whether the database is an empty file although targets were built here: who is killed while making it leaves one too,
+/// but before the first target is done.
+fn is_emptied(root: &Path, path: &Path) -> bool {
+    let is_empty = fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
+    let last = state_folder(root).join("cache/last");
+    is_empty && fs::read_dir(last).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+fn lost(path: &Path) -> Diagnostic {
+    let message = format!("the lineage database `{}` was empty", path.display());
+    Diagnostic::warning("lineage::lost", message).help(
+        "the history of earlier builds is lost, and a new one begins; the build is not affected",
+    )
 }
 
 fn not_recorded(error: &LineageError) -> Diagnostic {

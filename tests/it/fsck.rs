@@ -177,7 +177,8 @@ fn a_journal_is_moved_away_with_its_database() {
     project.build(&[]);
     project.write(".mlbuild/lineage.db", "no database");
     assert!(!project.run(&["fsck"]).stdout.contains("journal"));
-    project.write(".mlbuild/lineage.db-journal", "half a change");
+    // One that begins with a zero is not played back, and so stays.
+    project.write(".mlbuild/lineage.db-journal", "\0half a change");
     let ran = project.run(&["fsck"]);
     let says = "move `.mlbuild/lineage.db` and `.mlbuild/lineage.db-journal` away";
     assert!(ran.stdout.contains(says), "{}", ran.stdout);

@@ -116,6 +116,7 @@ impl Cache {
                 // The version is the check's to write.
                 writable: std::sync::atomic::AtomicBool::new(true),
                 whole: std::sync::Mutex::default(),
+                swept: std::sync::Mutex::default(),
                 new_folders: std::sync::Mutex::default(),
             }),
             answer => answer,

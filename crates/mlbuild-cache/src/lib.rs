@@ -78,6 +78,8 @@ pub struct Cache {
     writable: AtomicBool,
     /// Objects whose bytes this process wrote or has digested.
     whole: Mutex<BTreeSet<Digest>>,
+    /// Folders in which this process removed what dead ones left.
+    swept: Mutex<BTreeSet<PathBuf>>,
     /// Folders of objects that this process made and whose names may not last yet.
     new_folders: Mutex<BTreeSet<PathBuf>>,
 }
@@ -93,6 +95,7 @@ impl Cache {
             root: root.to_owned(),
             writable: AtomicBool::new(false),
             whole: Mutex::default(),
+            swept: Mutex::default(),
             new_folders: Mutex::default(),
         };
         cache.check_version()?;

@@ -6,30 +6,46 @@ use std::path::{Path, PathBuf};
 
 use mlbuild_disk as disk;
 
-use crate::CacheError;
 use crate::error::At;
 use crate::scratch::{is_stale, remove_all, unique};
+use crate::{Cache, CacheError};
 
-/// A name next to `destination`, on its file system: `.name.tmp-PID-N`.
-///
-/// What dead processes left there under such names is removed on the way.
-pub(crate) fn aside(destination: &Path) -> Result<PathBuf, CacheError> {
-    let parent = destination.parent().unwrap_or(Path::new("."));
-    disk::create_folders(parent).at("make the folder", parent)?;
-    let prefix = prefix(destination);
-    for entry in fs::read_dir(parent).at("list", parent)?.flatten() {
+impl Cache {
+    /// A name next to `destination`, on its file system: `.name.tmp-PID-N`.
+    ///
+    /// What dead processes left in that folder under such names is removed on the way, once: listing it for every file
+    /// that comes into it would take ever longer.
+    pub(crate) fn aside(&self, destination: &Path) -> Result<PathBuf, CacheError> {
+        let parent = destination.parent().unwrap_or(Path::new("."));
+        disk::create_folders(parent).at("make the folder", parent)?;
+        let is_first = self
+            .swept
+            .lock()
+            .is_ok_and(|mut swept| swept.insert(parent.to_owned()));
+        if is_first {
+            sweep(parent)?;
+        }
+        let prefix = prefix(destination);
+        loop {
+            let path = parent.join(format!("{prefix}{}", unique()));
+            if path.symlink_metadata().is_err() {
+                return Ok(path);
+            }
+        }
+    }
+}
+
+/// Removes what dead processes left in `folder` under temporary names.
+fn sweep(folder: &Path) -> Result<(), CacheError> {
+    for entry in fs::read_dir(folder).at("list", folder)?.flatten() {
         let name = entry.file_name();
-        let suffix = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        let hidden = name.to_str().and_then(|name| name.strip_prefix('.'));
+        let suffix = hidden.and_then(|name| Some(name.rsplit_once(".tmp-")?.1));
         if suffix.is_some_and(is_stale) {
             remove_all(&entry.path());
         }
     }
-    loop {
-        let path = parent.join(format!("{prefix}{}", unique()));
-        if path.symlink_metadata().is_err() {
-            return Ok(path);
-        }
-    }
+    Ok(())
 }
 
 fn prefix(destination: &Path) -> String {
@@ -124,12 +140,22 @@ mod tests {
     #[test]
     fn leftovers_of_dead_processes_go() {
         let dir = tempfile::tempdir().unwrap();
-        let left = dir.path().join(".recs.tmp-4194304999-0");
-        let other = dir.path().join(".other.tmp-4194304999-0");
-        fs::create_dir(&left).unwrap();
-        fs::write(&other, "").unwrap();
-        aside(&dir.path().join("recs")).unwrap();
-        assert!(!left.exists());
-        assert!(other.exists(), "another destination's is not looked at");
+        let cache = Cache::open(&dir.path().join("cache")).unwrap();
+        let left = [".recs.tmp-4194304999-0", ".other.tmp-4194304999-0"];
+        let left = left.map(|name| dir.path().join(name));
+        fs::create_dir(&left[0]).unwrap();
+        fs::write(&left[1], "").unwrap();
+        let foreign = [".recs.tmp-mine", "recs.tmp-4194304999-0", ".hidden"];
+        let foreign = foreign.map(|name| dir.path().join(name));
+        for path in &foreign {
+            fs::write(path, "").unwrap();
+        }
+        cache.aside(&dir.path().join("recs")).unwrap();
+        assert!(left.iter().all(|path| !path.exists()));
+        assert!(foreign.iter().all(|path| path.exists()));
+
+        fs::write(&left[1], "").unwrap();
+        cache.aside(&dir.path().join("more")).unwrap();
+        assert!(left[1].exists(), "the folder is listed once");
     }
 }

@@ -10,7 +10,7 @@ use mlbuild_disk as disk;
 
 use crate::error::At;
 use crate::scratch::remove_all;
-use crate::swap::{aside, swap};
+use crate::swap::swap;
 use crate::{Cache, CacheError, Stat, StatIndex};
 
 /// How many threads copy sources into the cache.
@@ -132,7 +132,7 @@ impl Cache {
         to: Destination<'_>,
         mode: MaterializeMode,
     ) -> Result<(), CacheError> {
-        let aside = aside(to.path())?;
+        let aside = self.aside(to.path())?;
         let result = self
             .build_aside(tree, to, mode, &aside)
             .and_then(|()| swap(&aside, to.path()));

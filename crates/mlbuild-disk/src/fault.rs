@@ -79,36 +79,27 @@ impl FromStr for Armed {
 impl Armed {
     pub(crate) fn verdict(&mut self, step: &Step<'_>) -> Verdict {
         self.steps += 1;
-        if self.kind == Kind::List {
-            self.report(step);
+        let strikes = match self.kind {
+            Kind::List => true,
+            Kind::Full => self.steps >= self.at && step.takes_space(),
+            Kind::Abort | Kind::Half | Kind::Io | Kind::Denied => self.steps == self.at,
+        };
+        if !strikes {
             return Verdict::GoOn;
         }
-        let is_at = self.steps == self.at;
+        self.report(step);
         let error = |number| Verdict::Fail(io::Error::from_raw_os_error(number));
         match self.kind {
-            Kind::Full if self.steps >= self.at && step.takes_space() => {
-                self.report(step);
-                error(libc::ENOSPC)
-            }
-            Kind::Io if is_at => {
-                self.report(step);
-                error(libc::EIO)
-            }
-            Kind::Denied if is_at => {
-                self.report(step);
-                error(libc::EACCES)
-            }
-            Kind::Abort if is_at => {
-                self.report(step);
-                Verdict::End
-            }
-            Kind::Half if is_at => {
-                self.report(step);
+            Kind::List => Verdict::GoOn,
+            Kind::Full => error(libc::ENOSPC),
+            Kind::Io => error(libc::EIO),
+            Kind::Denied => error(libc::EACCES),
+            Kind::Abort => Verdict::End,
+            Kind::Half => {
                 // Whatever comes of it: the process ends.
                 let _ = half(step);
                 Verdict::End
             }
-            _ => Verdict::GoOn,
         }
     }
 

@@ -115,7 +115,7 @@ impl Recording {
         disk.lose_power(dice, bench.root());
         bench.declare(&state.world);
         let last = &self.steps[end.saturating_sub(3)..end];
-        let last: Vec<String> = last.iter().map(|step| told(step)).collect();
+        let last: Vec<String> = last.iter().map(told).collect();
         let told = format!(
             "MLBUILD_ROUNDS=1 MLBUILD_SEED={seed}, after {end} steps: {}",
             last.join("; ")

@@ -91,23 +91,18 @@ impl Disk {
             }
         }
         let written_back = *dice.pick(&[0, 50, 90]);
-        let mut left = BTreeMap::new();
-        self.write_out(ROOT, to, &mut |number, now, lasting| {
-            let bytes = left.entry(number).or_insert_with(|| match lasting {
-                Some(bytes) if bytes == now => bytes.clone(),
-                _ if dice.often(written_back) => now.to_vec(),
-                lasting => forgotten(dice, now, lasting.as_deref()),
-            });
-            bytes.clone()
+        let left = self.nodes.iter().map(|node| match node {
+            Node::Folder { .. } => Vec::new(),
+            Node::File { now, lasting } if lasting.as_ref() == Some(now) => now.clone(),
+            Node::File { now, .. } if dice.often(written_back) => now.clone(),
+            Node::File { now, lasting } => forgotten(dice, now, lasting.as_deref()),
         });
+        let left: Vec<Vec<u8>> = left.collect();
+        self.write_out(ROOT, to, &left);
     }
 
-    fn write_out(
-        &self,
-        folder: usize,
-        to: &Path,
-        bytes: &mut dyn FnMut(usize, &[u8], &Option<Vec<u8>>) -> Vec<u8>,
-    ) {
+    /// Writes out the folder with this number; `bytes` are what is left of each file.
+    fn write_out(&self, folder: usize, to: &Path, bytes: &[Vec<u8>]) {
         fs::create_dir_all(to).unwrap();
         let Node::Folder { lasting: names, .. } = &self.nodes[folder] else {
             unreachable!("only folders have names")
@@ -115,9 +110,7 @@ impl Disk {
         for (name, number) in names {
             match &self.nodes[*number] {
                 Node::Folder { .. } => self.write_out(*number, &to.join(name), bytes),
-                Node::File { now, lasting } => {
-                    fs::write(to.join(name), bytes(*number, now, lasting)).unwrap();
-                }
+                Node::File { .. } => fs::write(to.join(name), &bytes[*number]).unwrap(),
             }
         }
     }

@@ -252,6 +252,22 @@ fn another_question_has_another_answer() {
     assert_eq!(summary(&forced)["built"][0], "data:total");
 }
 
+/// What is stale may be what a build of the rest does not look at.
+#[test]
+fn what_selects_by_state_leaves_no_snapshot() {
+    let project = project();
+    build(&project);
+    settle(&project);
+    for _ in 0..3 {
+        let built = build_as(&project, "me", &["state:stale", "data:orders"]);
+        assert!(!is_from_snapshot(&built));
+        built.built(&[]);
+    }
+    project.write("lib/page.txt", "another page\n");
+    let built = build_as(&project, "me", &["state:stale", "data:orders"]);
+    built.built(&["data:page"]);
+}
+
 #[test]
 fn a_damaged_snapshot_is_none() {
     let project = project();

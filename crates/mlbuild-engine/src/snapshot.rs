@@ -35,15 +35,22 @@ const LOOKS_A_THREAD: usize = 1000;
 pub struct Question(Digest);
 
 impl Question {
-    /// The question of a build that selects `selection`, `on_cpu` or as declared, by the program `version`.
-    pub fn new(selection: &[String], on_cpu: bool, version: &str) -> Self {
+    /// The question of a build that selects `selection`, `on_cpu` or as declared, by the program `version`; `None` if what it
+    /// selects depends on targets that it may then not look at.
+    pub fn new(selection: &[String], on_cpu: bool, version: &str) -> Option<Self> {
+        if selection
+            .iter()
+            .any(|expression| expression.contains("state:"))
+        {
+            return None;
+        }
         let mut encoder = Encoder::new("mlbuild snapshot v1");
         encoder.part("version", version.as_bytes());
         encoder.part("device", if on_cpu { b"cpu" } else { b"" });
         for expression in selection {
             encoder.part("selection", expression.as_bytes());
         }
-        Self(encoder.finish())
+        Some(Self(encoder.finish()))
     }
 }
 

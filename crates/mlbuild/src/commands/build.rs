@@ -25,7 +25,10 @@ pub(crate) fn run(
         args.device.is_some(),
         env!("CARGO_PKG_VERSION"),
     );
-    if !args.force && repeat(global, terminal, &question, started)? {
+    if let Some(question) = &question
+        && !args.force
+        && repeat(global, terminal, question, started)?
+    {
         return Ok(exit(&Summary::default()));
     }
     let mut loaded = load(global.directory.as_deref(), terminal)?;
@@ -89,11 +92,11 @@ pub(crate) fn run(
     );
     let mlbuild_engine::Build { summary, snapshot } = build;
     let (run, trouble) = recorder.finish(&summary);
-    if let Some(snapshot) = snapshot
+    if let (Some(snapshot), Some(question)) = (snapshot, &question)
         && recorded
         && trouble.is_none()
     {
-        snapshot.keep(&project.cache, &question, run);
+        snapshot.keep(&project.cache, question, run);
     }
     if let Some(diagnostic) = trouble {
         emit(&Event::Trouble { diagnostic });

@@ -14,8 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::dice::{Dice, setting};
 use crate::project::{Project, Ran, copy_folder, outputs};
+use mlbuild_testing::{Dice, setting};
 
 /// Steps of each scenario that are tried if nothing else is asked for.
 const ROUNDS: u64 = 12;
@@ -145,7 +145,9 @@ impl Scenario {
         // A build's threads take their steps in no fixed order, so that there may be a few more.
         let steps: BTreeSet<u64> = match rounds >= all {
             true => (1..=all + 5).collect(),
-            false => (0..rounds).map(|_| 1 + dice.roll(all)).collect(),
+            false => (0..rounds)
+                .map(|_| 1 + dice.roll(all as usize) as u64)
+                .collect(),
         };
         let steps: Vec<u64> = steps.into_iter().collect();
         let next = AtomicU64::new(0);

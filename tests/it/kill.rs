@@ -11,8 +11,8 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::crash::{State, kept, tiny_in};
-use crate::dice::{Dice, setting};
 use crate::project::{Project, copy_folder};
+use mlbuild_testing::{Dice, setting};
 
 /// Kills if nothing else is asked for.
 const KILLS: u64 = 50;
@@ -53,7 +53,7 @@ fn whatever_is_killed_whenever_the_store_is_sound() {
 }
 
 /// Edits the sources, in one of a few ways.
-fn edit(project: &Project, dice: &mut Dice) -> [u64; 3] {
+fn edit(project: &Project, dice: &mut Dice) -> [usize; 3] {
     let choice = [dice.roll(4), dice.roll(3), dice.roll(2)];
     let [amount, word, factor] = choice;
     project.write("raw/orders.csv", format!("id,amount\n1,{amount}\n2,32\n"));
@@ -67,7 +67,7 @@ fn edit(project: &Project, dice: &mut Dice) -> [u64; 3] {
 fn round(project: &Project, dice: &mut Dice) -> u64 {
     let mut running: Vec<(u64, &[&str], Child)> = Vec::new();
     for _ in 0..3 {
-        let arguments = COMMANDS[dice.roll(COMMANDS.len() as u64) as usize];
+        let arguments = COMMANDS[dice.roll(COMMANDS.len())];
         let child = project
             .command(arguments)
             .stdout(Stdio::piped())
@@ -75,7 +75,7 @@ fn round(project: &Project, dice: &mut Dice) -> u64 {
             .spawn()
             .unwrap();
         // Most end within a fifth of a second once they need not wait for each other.
-        running.push((dice.roll(400), arguments, child));
+        running.push((dice.roll(400) as u64, arguments, child));
     }
     running.sort_by_key(|(at, ..)| *at);
     let mut now = 0;

@@ -17,7 +17,6 @@ mod commands;
 mod corruption;
 mod crash;
 mod cutoff;
-mod dice;
 mod diff;
 mod explain;
 mod faults;

@@ -1,7 +1,7 @@
 //! What people do to a project between builds.
 
-use crate::dice::Dice;
 use crate::world::{COLUMNS, Derived, Dress, Expression, Query, Source, Term, World};
+use mlbuild_testing::Dice;
 
 /// Edits a declaration or a source file, and says how.
 pub(crate) fn edit(world: &mut World, dice: &mut Dice) -> String {

@@ -12,11 +12,11 @@ use mlbuild_disk::Recorded;
 use mlbuild_engine::{Finding, Outcome};
 
 use crate::bench::{Bench, Built};
-use crate::dice::Dice;
 use crate::edit::edit;
 use crate::power::Disk;
-use crate::setting;
 use crate::world::World;
+use mlbuild_testing::Dice;
+use mlbuild_testing::setting;
 
 /// Sessions that are recorded if nothing else is asked for.
 const ROUNDS: u64 = 16;

@@ -23,7 +23,6 @@
 )]
 
 mod bench;
-mod dice;
 mod edit;
 mod frame;
 mod loss;
@@ -37,6 +36,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mlbuild_testing::setting;
 use sequence::{Sequence, Tally};
 
 /// Half a minute on two idle cores.
@@ -80,13 +80,4 @@ fn run(seed: u64, tally: &mut Tally) {
         println!("to see this again: MLBUILD_ROUNDS=1 MLBUILD_SEED={seed}\n{told}");
         resume_unwind(panic);
     }
-}
-
-fn setting(name: &str) -> Option<u64> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the long form of a test is asked for by name"
-    )]
-    let value = std::env::var(name);
-    value.ok()?.parse().ok()
 }

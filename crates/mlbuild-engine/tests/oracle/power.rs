@@ -11,7 +11,7 @@ use std::path::Path;
 
 use mlbuild_disk::Recorded;
 
-use crate::dice::Dice;
+use mlbuild_testing::Dice;
 
 /// The disk, after some steps.
 #[derive(Clone)]

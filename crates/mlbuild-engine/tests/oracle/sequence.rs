@@ -8,11 +8,11 @@ use mlbuild_digest::Digest;
 use mlbuild_engine::{Outcome, Snapshot, Verdict};
 
 use crate::bench::{Bench, Built, Target};
-use crate::dice::Dice;
 use crate::edit::edit;
 use crate::meaning::{Identity, Meaning, meanings};
 use crate::memory::Memory;
 use crate::world::{World, path};
+use mlbuild_testing::Dice;
 
 /// One in so many sequences looks at snapshots, which takes time.
 const SETTLES: u64 = 4;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::dice::Dice;
 use crate::frame::Frame;
+use mlbuild_testing::Dice;
 
 /// Names of columns: few, so that unqualified names are often ambiguous.
 pub(crate) const COLUMNS: [&str; 5] = ["x", "y", "z", "u", "v"];

@@ -110,3 +110,66 @@ fn a_damaged_table_is_named_and_none_of_its_rows_is_shown() {
         assert_eq!(project.run(arguments).exit, Some(0), "{arguments:?}");
     }
 }
+
+/// What was built of two commits, by the names that git knows them by.
+#[test]
+fn two_commits_differ_in_what_was_built_of_them() {
+    let project = Project::sums().file(".gitignore", ".mlbuild/\nout/\n");
+    let git = |arguments: &[&str]| {
+        let status = std::process::Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@example.org"])
+            .args(arguments)
+            .current_dir(project.root())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .stdout(std::process::Stdio::null())
+            .status();
+        assert!(status.unwrap().success(), "git {arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "one"]);
+    project.build(&[]);
+    project.replace("raw/orders.csv", "32", "33");
+    project
+        .build(&[])
+        .built(&["data:orders", "data:page", "data:total"]);
+    // Until a snapshot would do, were it not for the commit.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    project.build(&[]);
+    let changed = project.run(&["diff", "HEAD", "3"]);
+    assert_eq!(changed.exit, Some(0), "{}", changed.stderr);
+    assert!(
+        changed.stdout.starts_with("run 1 -> run 3"),
+        "{}",
+        changed.stdout
+    );
+
+    git(&["commit", "--quiet", "-a", "-m", "two"]);
+    project.build(&[]).built(&[]).restored(&[]);
+    let differs = project.run(&["diff", "HEAD~1", "HEAD"]).stdout;
+    assert!(
+        differs.starts_with("run 1 -> run 4: 3 targets differ"),
+        "{differs}"
+    );
+
+    git(&["commit", "--quiet", "--allow-empty", "-m", "three"]);
+    let unbuilt = project.run(&["diff", "HEAD~2", "HEAD"]);
+    assert_eq!(unbuilt.exit, Some(2));
+    assert!(
+        unbuilt
+            .stderr
+            .contains("nothing was built of commit `HEAD`"),
+        "{}",
+        unbuilt.stderr
+    );
+    let unknown = project.run(&["diff", "no-such-branch"]);
+    assert_eq!(unknown.exit, Some(2));
+    assert!(
+        unknown
+            .stderr
+            .contains("neither a run's number nor a commit"),
+        "{}",
+        unknown.stderr
+    );
+}

@@ -82,14 +82,28 @@ pub struct ArtifactDiff {
     pub metrics: BTreeMap<String, (Option<f64>, Option<f64>)>,
 }
 
-/// Compares two runs; without numbers the last two. Returns their numbers too, and the differing targets by label.
+/// What is compared: a run, or what was built of a commit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Compared {
+    /// The run of this number.
+    Run(RunId),
+    /// The last run of this commit, given by its whole digest and as the user named it.
+    Commit {
+        /// The digest.
+        commit: String,
+        /// As it was named: `main`.
+        name: String,
+    },
+}
+
+/// Compares two runs; without any the last two. Returns their numbers too, and the differing targets by label.
 ///
 /// # Errors
 /// No such run: the user's mistake. A database that cannot be read, a table that is damaged: the environment's.
 pub fn diff_runs(
     project: &Project,
-    old: Option<RunId>,
-    new: Option<RunId>,
+    old: Option<&Compared>,
+    new: Option<&Compared>,
     files: &dyn TableFiles,
 ) -> Result<(RunId, RunId, Vec<TargetDiff>), (Fault, Diagnostic)> {
     let unreadable = |e: LineageError| {
@@ -102,6 +116,19 @@ pub fn diff_runs(
             .help("`mlbuild build` records every run");
         (Fault::User, diagnostic)
     })?;
+    let run_of = |compared: &Compared| match compared {
+        Compared::Run(run) => Ok(*run),
+        Compared::Commit { commit, name } => {
+            let run = lineage.run_of_commit(commit).map_err(unreadable)?;
+            run.ok_or_else(|| {
+                let message = format!("nothing was built of commit `{name}` as it is");
+                let diagnostic = Diagnostic::error("lineage::no-commit", message)
+                    .help("check it out and build; runs of a work tree with changes do not count");
+                (Fault::User, diagnostic)
+            })
+        }
+    };
+    let (old, new) = (old.map(run_of).transpose()?, new.map(run_of).transpose()?);
     let last = lineage.last_runs(2).map_err(unreadable)?;
     let too_few = || {
         let diagnostic = Diagnostic::error("lineage::one-run", "there is only one run to compare")

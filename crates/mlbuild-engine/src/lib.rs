@@ -36,7 +36,7 @@ mod witness;
 
 pub use build::{Build, Emit, build};
 pub use columns::{ColumnLineage, FlowKind, Place, Reached, column_lineage};
-pub use diff::{ArtifactDiff, RowDiff, RunDifference, TargetDiff, diff_runs};
+pub use diff::{ArtifactDiff, Compared, RowDiff, RunDifference, TargetDiff, diff_runs};
 pub use event::{Event, Fault, Outcome, Summary};
 pub use fsck::{Finding, Findings, fsck};
 pub use gc::{Collection, CollectionOptions, Leaving, collect, collection, usage};

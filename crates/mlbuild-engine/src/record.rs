@@ -171,8 +171,13 @@ impl<'a> Recorder<'a> {
         self.write(|run| run.forget(&label.to_string()));
     }
 
-    /// Ends the run. Returns its number, and what went wrong with recording, if anything did.
-    pub fn finish(mut self, summary: &Summary) -> (Option<RunId>, Option<Diagnostic>) {
+    /// Ends the run, which was of this `commit` of the project. Returns its number, and what went wrong with recording, if
+    /// anything did.
+    pub fn finish(
+        mut self,
+        summary: &Summary,
+        commit: Option<String>,
+    ) -> (Option<RunId>, Option<Diagnostic>) {
         let status = if summary.cancelled {
             RunStatus::Interrupted
         } else if summary.faults.is_empty() {
@@ -180,7 +185,10 @@ impl<'a> Recorder<'a> {
         } else {
             RunStatus::Failed
         };
-        self.write(|_| Ok(()));
+        self.write(|run| {
+            run.made_of(commit);
+            Ok(())
+        });
         let now = self.now();
         let mut id = None;
         if let State::Running(run) = std::mem::replace(&mut self.state, State::Off) {

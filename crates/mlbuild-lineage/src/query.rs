@@ -11,6 +11,7 @@ use rusqlite::{ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::error::In;
 use crate::record::{Micros, RunId, RunStatus};
+use crate::run::COMMIT;
 use crate::{Lineage, LineageError};
 
 /// How many builds of a target an estimate looks back.
@@ -146,6 +147,20 @@ impl Lineage {
             Ok(summaries)
         };
         read().within(&self.path)
+    }
+
+    /// The last run that was of exactly this commit, without changes, and did all that it was asked for.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn run_of_commit(&self, commit: &str) -> Result<Option<RunId>, LineageError> {
+        let last = "select max(r.id) from run r join tool t on t.run = r.id \
+                    where t.name = ? and t.version = ? and r.status = 'done'";
+        let run = self
+            .connection
+            .query_row(last, (COMMIT, commit), |row| row.get::<_, Option<i64>>(0))
+            .within(&self.path)?;
+        Ok(run.map(RunId))
     }
 
     /// The targets of a run by label; `None` if there is no such run.

@@ -24,8 +24,12 @@ pub struct Run<'a> {
     id: Option<i64>,
     waiting: Vec<TargetRecord>,
     presses: bool,
+    commit: Option<String>,
     ended: bool,
 }
+
+/// The name among the tools of a run under which its commit stands.
+pub(crate) const COMMIT: &str = "commit";
 
 impl Lineage {
     /// Starts a run; writes nothing yet.
@@ -36,6 +40,7 @@ impl Lineage {
             id: None,
             waiting: Vec::new(),
             presses: false,
+            commit: None,
             ended: false,
         }
     }
@@ -52,6 +57,11 @@ impl Run<'_> {
         let can_wait = matches!(target.outcome, Outcome::UpToDate | Outcome::Skipped);
         self.presses |= !can_wait;
         self.waiting.push(target);
+    }
+
+    /// Notes the commit that the run is of, to be written at its end.
+    pub fn made_of(&mut self, commit: Option<String>) {
+        self.commit = commit;
     }
 
     /// Whether something waits that a crash should not lose: a target that ran, was restored or failed.
@@ -118,7 +128,12 @@ impl Run<'_> {
     }
 
     fn finish(&mut self, status: RunStatus, at: Option<Micros>) -> Result<(), LineageError> {
+        let commit = self.commit.take();
         self.write(|transaction, run| {
+            if let Some(commit) = commit {
+                let insert = "insert into tool (run, name, version) values (?, ?, ?)";
+                transaction.execute(insert, params![run, COMMIT, commit])?;
+            }
             let status = (status != RunStatus::Running).then_some(status.as_str());
             let end = "update run set status = ?, ended = ? where id = ?";
             transaction.execute(end, params![status, at, run])?;

@@ -168,10 +168,12 @@ pub(crate) struct Show {
 
 #[derive(Args, Debug)]
 pub(crate) struct Diff {
-    /// The first run's number, as `log` lists it [default: the last but one]
-    pub(crate) old: Option<mlbuild_engine::RunId>,
-    /// The second run's number [default: the last]
-    pub(crate) new: Option<mlbuild_engine::RunId>,
+    /// The first run's number, as `log` lists it, or a commit that was built: `main`, `HEAD~1` [default: the last run but one]
+    #[arg(value_name = "RUN|COMMIT")]
+    pub(crate) old: Option<String>,
+    /// The second [default: the last run]
+    #[arg(value_name = "RUN|COMMIT")]
+    pub(crate) new: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -10,6 +10,7 @@ mod env;
 mod failure;
 #[cfg(test)]
 mod fuzz;
+mod git;
 mod interrupt;
 mod json;
 mod load;

@@ -11,7 +11,7 @@ use crate::console::Console;
 use crate::failure::{CommandFailure, EXIT_INTERRUPTED, EXIT_USAGE, exit_of};
 use crate::load::{Loaded, find_root, load, select};
 use crate::terminal::Terminal;
-use crate::{env, interrupt, json, lock, wiring};
+use crate::{env, git, interrupt, json, lock, wiring};
 
 pub(crate) fn run(
     args: &Build,
@@ -32,6 +32,7 @@ pub(crate) fn run(
         return Ok(exit(&Summary::default()));
     }
     let mut loaded = load(global.directory.as_deref(), terminal)?;
+    let commit = git::ask(&loaded.project.root, &mut loaded.project.witness);
     if let Some(DeviceChoice::Cpu) = args.device {
         loaded.project.graph = std::mem::take(&mut loaded.project.graph).on_cpu();
     }
@@ -91,7 +92,7 @@ pub(crate) fn run(
         &mut emit,
     );
     let mlbuild_engine::Build { summary, snapshot } = build;
-    let (run, trouble) = recorder.finish(&summary);
+    let (run, trouble) = recorder.finish(&summary, commit.answer());
     if let (Some(snapshot), Some(question)) = (snapshot, &question)
         && recorded
         && trouble.is_none()

@@ -2,18 +2,28 @@
 
 use std::io::Write as _;
 
-use mlbuild_engine::{ArtifactDiff, RowDiff, RunDifference, RunId, TargetDiff, diff_runs};
+use mlbuild_action::Diagnostic;
+use mlbuild_engine::{
+    ArtifactDiff, Compared, RowDiff, RunDifference, RunId, TargetDiff, diff_runs,
+};
 use serde_json::{Value, json};
 
 use crate::cli::{Diff, Global};
-use crate::failure::{CommandFailure, EXIT_ENVIRONMENT};
-use crate::load::load;
+use crate::failure::{CommandFailure, EXIT_ENVIRONMENT, EXIT_USAGE};
+use crate::git;
+use crate::load::{Loaded, load};
 use crate::tables::Tables;
 use crate::terminal::{Terminal, count, plural};
 
 pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
     let loaded = load(global.directory.as_deref(), terminal)?;
-    let found = diff_runs(&loaded.project, args.old, args.new, &Tables);
+    let compared = |name: &Option<String>| -> Result<Option<Compared>, CommandFailure> {
+        name.as_deref()
+            .map(|name| compared(&loaded, name))
+            .transpose()
+    };
+    let (old, new) = (compared(&args.old)?, compared(&args.new)?);
+    let found = diff_runs(&loaded.project, old.as_ref(), new.as_ref(), &Tables);
     let (old, new, targets) = found.map_err(|(fault, diagnostic)| {
         CommandFailure::new(crate::failure::exit_of(&[fault]), diagnostic)
     })?;
@@ -50,10 +60,23 @@ pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u
     Ok(exit)
 }
 
+/// The run or commit that `name` means.
+fn compared(loaded: &Loaded, name: &str) -> Result<Compared, CommandFailure> {
+    if let Ok(run) = name.parse() {
+        return Ok(Compared::Run(run));
+    }
+    let commit = git::resolve(&loaded.project.root, name).ok_or_else(|| {
+        let message = format!("`{name}` is neither a run's number nor a commit");
+        let diagnostic = Diagnostic::error("cli::no-commit", message)
+            .help("`mlbuild log` lists the runs; commits are what git knows by that name");
+        CommandFailure::new(EXIT_USAGE, diagnostic)
+    })?;
+    let name = name.to_owned();
+    Ok(Compared::Commit { commit, name })
+}
+
 fn number(run: RunId) -> Value {
-    run.to_string()
-        .parse::<i64>()
-        .map_or(Value::Null, Value::from)
+    run.number().into()
 }
 
 fn lines(target: &TargetDiff) -> Vec<String> {

@@ -8,7 +8,10 @@ use std::fmt::Write;
 
 use mlbuild_worker_protocol::ParamValue;
 
+use crate::optimizer::Rule;
 use crate::problem::{Code, Problem};
+use crate::schedule::Schedule;
+use crate::train::Training;
 
 /// A parameter as its user sees it.
 #[derive(Clone, Copy, Debug)]
@@ -179,6 +182,24 @@ impl Params {
             return Err(Problem::new(Code::Params, message));
         }
         Ok(params)
+    }
+
+    /// What of them every architecture has.
+    pub fn training(&self) -> Training {
+        Training {
+            epochs: self.epochs,
+            batch: self.batch,
+            rule: Rule::AdamW,
+            lr: self.lr,
+            schedule: Schedule::Linear,
+            warmup: self.warmup,
+            weight_decay: self.weight_decay,
+            clip: 0.0,
+            ema: self.ema,
+            patience: self.patience,
+            monitor: None,
+            seed: self.seed,
+        }
     }
 }
 

@@ -7,14 +7,30 @@ use std::cmp::Ordering;
 
 use tch::Tensor;
 
+use crate::objective::{Better, Measure};
 use crate::problem::{Code, Problem};
-use crate::sasrec::Sasrec;
-use crate::sequences::{Sequences, pad};
+use crate::sequences::Sequences;
+use crate::weights::Weights;
 
 /// How many scores are held at a time: 64 MiB of them.
 const SCORES: usize = 1 << 24;
 /// How many rows go through the model at a time, at most.
 const ROWS: usize = 256;
+
+/// What scores the whole catalog for a row: a sequence, a user.
+pub trait Scorer {
+    /// Items of the catalog.
+    fn items(&self) -> i64;
+
+    /// How many of a row's last entries it sees.
+    fn max_length(&self) -> usize;
+
+    /// Scores `[rows, items]`; those of an empty row mean nothing. At least one row is not empty.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    fn score(&self, weights: &Weights, rows: &[&[i64]]) -> Result<Tensor, Problem>;
+}
 
 /// Calls `visit(row, scores)` with the scores `[items]` of every row of `sequences`, in order. A row without items has
 /// no scores: an empty slice.
@@ -22,31 +38,29 @@ const ROWS: usize = 256;
 /// # Errors
 /// [`Code::Diverged`] for scores that are not finite; those of libtorch.
 pub fn for_each_row(
-    model: &Sasrec,
+    scorer: &dyn Scorer,
+    weights: &Weights,
     sequences: &Sequences,
     mut visit: impl FnMut(usize, &mut [f32]),
 ) -> Result<(), Problem> {
-    let shape = *model.shape();
-    let device = model.weights()[0].tensor.device();
-    let items = shape.items as usize;
+    let items = scorer.items() as usize;
     let step = (SCORES / items.max(1)).clamp(1, ROWS);
     let rows: Vec<usize> = (0..sequences.rows()).collect();
     let mut scores: Vec<f32> = Vec::new();
     for rows in rows.chunks(step) {
         let seen: Vec<&[i64]> = rows
             .iter()
-            .map(|row| tail(sequences.row(*row), shape.max_length as usize))
+            .map(|row| tail(sequences.row(*row), scorer.max_length()))
             .collect();
-        let last: Vec<i64> = seen.iter().map(|row| row.len() as i64 - 1).collect();
-        if last.iter().any(|last| *last >= 0) {
+        if seen.iter().any(|row| !row.is_empty()) {
             scores.resize(rows.len() * items, 0.0);
-            let tensor = tch::no_grad(|| last_scores(model, &pad(&seen, device)?, &last))?;
-            tensor
+            tch::no_grad(|| scorer.score(weights, &seen))?
                 .f_to_device(tch::Device::Cpu)?
+                .f_contiguous()?
                 .f_copy_data(&mut scores, rows.len() * items)?;
         }
         for (i, row) in rows.iter().enumerate() {
-            if last[i] < 0 {
+            if seen[i].is_empty() {
                 visit(*row, &mut []);
                 continue;
             }
@@ -66,20 +80,6 @@ pub fn for_each_row(
 /// The last `length` items of a row.
 fn tail(row: &[i64], length: usize) -> &[i64] {
     &row[row.len().saturating_sub(length)..]
-}
-
-/// Scores `[rows, items]` after position `last[row]` of each row; those of an empty row mean nothing.
-fn last_scores(model: &Sasrec, items: &Tensor, last: &[i64]) -> Result<Tensor, Problem> {
-    let (rows, length) = items.size2()?;
-    let hidden = model.hidden(items, 0.0)?.f_view([rows * length, -1])?;
-    let places: Vec<i64> = (0..rows)
-        .zip(last)
-        .map(|(row, last)| row * length + last.max(&0))
-        .collect();
-    let places = Tensor::f_from_slice(&places)?.f_to_device(items.device())?;
-    Ok(model
-        .scores(&hidden.f_index_select(0, &places)?)?
-        .f_contiguous()?)
 }
 
 /// The `k` best of `scores` that are not in `seen`, best first.
@@ -122,39 +122,43 @@ fn before(scores: &[f32], a: usize, b: usize) -> Ordering {
         .then(a.cmp(&b))
 }
 
-/// Figures over the first ten places, means over rows.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Figures {
-    /// Share of rows whose label is among the first ten.
-    pub hit_rate: f64,
-    /// Mean of `1 / log2(rank + 1)`, 0 beyond ten.
-    pub ndcg: f64,
-    /// Mean of `1 / rank`, 0 beyond ten.
-    pub mrr: f64,
+/// What [`validate`] measures over the first ten places, means over rows: `1 / log2(rank + 1)`, the share of rows whose
+/// label is among them, `1 / rank`.
+pub const MEASURES: &[Measure] = &[
+    measure("valid_ndcg@10"),
+    measure("valid_hit_rate@10"),
+    measure("valid_mrr@10"),
+];
+
+const fn measure(name: &'static str) -> Measure {
+    Measure {
+        name,
+        better: Better::Greater,
+    }
 }
 
-/// Ranks the label of every row in the whole catalog, the row's own items left out.
+/// Ranks the label of every row in the whole catalog, the row's own items left out: the figures of [`MEASURES`].
 ///
 /// # Errors
 /// As [`for_each_row`].
-pub fn validate(model: &Sasrec, sequences: &Sequences) -> Result<Figures, Problem> {
-    let mut sum = Figures::default();
-    for_each_row(model, sequences, |row, scores| {
+pub fn validate(
+    scorer: &dyn Scorer,
+    weights: &Weights,
+    sequences: &Sequences,
+) -> Result<Vec<f64>, Problem> {
+    let [mut ndcg, mut hits, mut mrr] = [0.0; 3];
+    for_each_row(scorer, weights, sequences, |row, scores| {
         if scores.is_empty() {
             return;
         }
         if let Some(rank @ ..=10) = rank(scores, sequences.labels()[row], sequences.row(row)) {
-            sum.hit_rate += 1.0;
-            sum.ndcg += (rank as f64 + 1.0).log2().recip();
-            sum.mrr += (rank as f64).recip();
+            ndcg += (rank as f64 + 1.0).log2().recip();
+            hits += 1.0;
+            mrr += (rank as f64).recip();
         }
     })?;
     let rows = sequences.rows().max(1) as f64;
-    Ok(Figures {
-        hit_rate: sum.hit_rate / rows,
-        ndcg: sum.ndcg / rows,
-        mrr: sum.mrr / rows,
-    })
+    Ok([ndcg, hits, mrr].map(|sum| sum / rows).to_vec())
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! libtorch as a deterministic machine: environment, threads, devices, seeds.
 //!
 //! Bits depend on the kernels that run, so everything that selects one is pinned: the instruction set (by environment,
-//! which libtorch reads when it is loaded) and deterministic algorithms. The number of threads must not show either: MKL's
-//! strict mode sees to matrix products, and [`crate::sasrec`] avoids the one kernel in use that adds up by thread.
+//! which libtorch reads when it is loaded), deterministic algorithms and the number of threads. On Intel's processors the
+//! number does not show: MKL's strict mode sees to matrix products, and [`crate::layers`] avoids the one kernel in use that
+//! adds up by thread. On others MKL has no such mode, and products of small matrices differ.
 
 use std::ffi::CStr;
 use std::os::raw::c_void;

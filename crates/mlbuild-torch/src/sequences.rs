@@ -107,14 +107,21 @@ impl Sequences {
 ///
 /// # Errors
 /// Those of libtorch.
-pub fn pad(rows: &[&[i64]], device: tch::Device) -> Result<Tensor, Problem> {
+pub fn pad(rows: &[&[i64]]) -> Result<Tensor, Problem> {
     let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
     let mut padded = vec![0_i64; rows.len() * longest];
     for (row, place) in rows.iter().zip(padded.chunks_exact_mut(longest.max(1))) {
         place[..row.len()].copy_from_slice(row);
     }
-    let tensor = Tensor::f_from_slice(&padded)?.f_view([rows.len() as i64, longest as i64])?;
-    Ok(tensor.f_to_device(device)?)
+    Ok(Tensor::f_from_slice(&padded)?.f_view([rows.len() as i64, longest as i64])?)
+}
+
+/// As [`pad`], on a device.
+///
+/// # Errors
+/// Those of libtorch.
+pub fn pad_on(rows: &[&[i64]], device: tch::Device) -> Result<Tensor, Problem> {
+    Ok(pad(rows)?.f_to_device(device)?)
 }
 
 /// Reads every tensor of a safetensors file.
@@ -223,7 +230,7 @@ mod tests {
 
     #[test]
     fn rows_are_padded_on_the_right() {
-        let padded = pad(&[&[7], &[8, 9]], tch::Device::Cpu).unwrap();
+        let padded = pad(&[&[7], &[8, 9]]).unwrap();
         assert_eq!(Vec::<Vec<i64>>::try_from(padded).unwrap(), [[7, 0], [8, 9]]);
     }
 }

@@ -7,11 +7,16 @@ use std::time::Instant;
 use mlbuild_worker_protocol::{FromWorker, Model, ToWorker};
 use tch::Tensor;
 
+use crate::item_loss::ItemLoss;
+use crate::next_item::{self, Encoder, NextItem};
+use crate::objective::{Measure, Objective};
 use crate::params::Params;
 use crate::problem::{Code, Problem};
+use crate::rank::Scorer;
 use crate::sasrec::{Sasrec, Shape};
 use crate::sequences::{Sequences, read_tensors, write_tensors};
-use crate::train::Epoch;
+use crate::train::{Epoch, Training};
+use crate::weights::Weights;
 use crate::{rank, runtime, train};
 
 /// Does what a request asks for; `tell` hears of the progress.
@@ -64,9 +69,17 @@ pub fn perform(
             runtime::configure(*threads)?;
             let device = runtime::device(*device, no_cuda)?;
             let input = Sequences::read(input, catalog, false)?;
-            let model =
-                Sasrec::from_weights(Shape::new(&params, catalog), read_tensors(weights)?, device)?;
-            predict(&model, &input, output, *k as usize, *exclude_seen)
+            let shape = Shape::new(&params, catalog);
+            let network = Sasrec { shape };
+            let weights = Weights::named(network.specs(), read_tensors(weights)?, device)?;
+            predict(
+                &network,
+                &weights,
+                &input,
+                output,
+                *k as usize,
+                *exclude_seen,
+            )
         }
     }
 }
@@ -100,44 +113,57 @@ fn fit(
     device: tch::Device,
     tell: &dyn Fn(FromWorker),
 ) -> Result<BTreeMap<String, f64>, Problem> {
+    let shape = Shape::new(params, catalog);
+    let objective = NextItem {
+        encoder: &Sasrec { shape },
+        train: input,
+        valid: validate,
+        dropout: params.dropout,
+        loss: ItemLoss::Softmax {
+            smoothing: params.label_smoothing,
+        },
+    };
+    next_item::check(catalog, input, validate)?;
+    learn(&objective, &params.training(), output, device, tell)
+}
+
+/// Fits any network and writes its weights.
+fn learn(
+    objective: &impl Objective,
+    training: &Training,
+    output: &Path,
+    device: tch::Device,
+    tell: &dyn Fn(FromWorker),
+) -> Result<BTreeMap<String, f64>, Problem> {
+    let measures = objective.measures();
     let mut begin = Instant::now();
-    let fitted = train::train(params, catalog, input, validate, device, |epoch| {
-        let mut metrics = figures(epoch);
+    let fitted = train::train(objective, training, device, |epoch| {
+        let mut metrics = figures(epoch, measures);
         metrics.insert("seconds".into(), begin.elapsed().as_secs_f64());
         begin = Instant::now();
         tell(FromWorker::Epoch {
             epoch: epoch.epoch,
-            epochs: params.epochs,
+            epochs: training.epochs,
             metrics,
         });
     })?;
-    let mut tensors = Vec::new();
-    for weight in fitted.model.weights() {
-        let tensor = weight
-            .tensor
-            .f_to_device(tch::Device::Cpu)?
-            .f_contiguous()?;
-        tensors.push((weight.name.clone(), tensor));
-    }
-    write_tensors(output, &tensors)?;
-    let mut metrics = figures(&fitted.best);
+    write_tensors(output, &fitted.weights.to_tensors()?)?;
+    let mut metrics = figures(&fitted.best, measures);
     metrics.insert("epochs".into(), f64::from(fitted.epochs));
     metrics.insert("best_epoch".into(), f64::from(fitted.best.epoch));
     Ok(metrics)
 }
 
-fn figures(epoch: &Epoch) -> BTreeMap<String, f64> {
-    let mut metrics = BTreeMap::from([("loss".to_owned(), epoch.loss)]);
-    if let Some(valid) = epoch.valid {
-        metrics.insert("valid_hit_rate@10".into(), valid.hit_rate);
-        metrics.insert("valid_ndcg@10".into(), valid.ndcg);
-        metrics.insert("valid_mrr@10".into(), valid.mrr);
-    }
-    metrics
+fn figures(epoch: &Epoch, measures: &[Measure]) -> BTreeMap<String, f64> {
+    let valid = measures.iter().zip(&epoch.valid);
+    let valid = valid.map(|(measure, value)| (measure.name.to_owned(), *value));
+    let loss = ("loss".to_owned(), epoch.loss);
+    valid.chain([loss]).collect()
 }
 
 fn predict(
-    model: &Sasrec,
+    scorer: &dyn Scorer,
+    weights: &Weights,
     input: &Sequences,
     output: &Path,
     k: usize,
@@ -155,7 +181,7 @@ fn predict(
     })?;
     let mut items = vec![-1_i64; cells];
     let mut scores = vec![0_f32; cells];
-    rank::for_each_row(model, input, |row, all| {
+    rank::for_each_row(scorer, weights, input, |row, all| {
         let seen = if exclude_seen { input.row(row) } else { &[] };
         for (place, item) in rank::best(all, k, seen).into_iter().enumerate() {
             items[row * k + place] = item;

@@ -250,19 +250,21 @@ fn lists_leave_out_what_was_seen_and_end_early() {
 #[test]
 fn equal_requests_give_equal_bytes() {
     let world = World::new();
-    let mut bytes = Vec::new();
-    for (output, threads_wanted) in [("one", 1), ("again", 1), ("two", 2)] {
+    let bytes = |output: &str, wanted| {
         let mut request = world.train(output, &[("epochs", 3.0), ("ema", 0.9)]);
         if let ToWorker::Train { threads, .. } = &mut request {
-            *threads = threads_wanted;
+            *threads = wanted;
         }
         done(&request);
-        bytes.push(fs::read(world.path(output)).unwrap());
+        fs::read(world.path(output)).unwrap()
+    };
+    // Equal at any number of threads; between two numbers only where the processor's matrix products allow it.
+    for threads in [1, 2, 4] {
+        let [once, again] = [0, 1].map(|run| bytes(&format!("{threads}_{run}"), threads));
+        assert!(once == again, "two processes differ at {threads} threads");
     }
-    assert!(bytes[0] == bytes[1], "two processes differ");
-    assert!(bytes[0] == bytes[2], "one thread and two differ");
     done(&world.train("seed", &[("epochs", 3.0), ("ema", 0.9), ("seed", 1.0)]));
-    assert!(bytes[0] != fs::read(world.path("seed")).unwrap());
+    assert!(bytes("plain", 1) != fs::read(world.path("seed")).unwrap());
 }
 
 #[test]
@@ -336,7 +338,7 @@ fn a_loss_that_is_not_finite_fails() {
     check_failure(
         &World::new().train("w", &explode),
         "train::diverged",
-        "in epoch ",
+        "no longer finite at step ",
     );
 }
 

@@ -14,7 +14,8 @@ use std::str::FromStr;
 use mlbuild_digest::{Digest, Encoder, NotADigest};
 
 use crate::work::{
-    Bound, Check, CheckRule, CommandLine, Gate, PinnedDigest, RowOrder, Variable, Work,
+    Bound, Check, CheckRule, CommandLine, Gate, PinnedDigest, Question, RowOrder, Subject, Tabular,
+    Variable, Work,
 };
 use crate::{Column, Command, Device, Evaluate, Ingest, Predict, Python, Sql, Table, Train, Value};
 
@@ -242,32 +243,26 @@ fn describe_work(work: &Work, d: &mut Description) {
         Work::Train(Train {
             architecture,
             params,
-            sequence,
-            label,
+            subject,
             threads,
             device,
         }) => {
             d.add("rule", "train");
             d.add("architecture", architecture.clone());
             d.add_params(params);
-            d.add("sequence", sequence.clone());
-            d.add("label", label.clone());
+            describe_subject(subject, d);
             d.add("threads", threads.to_string());
             d.add("device", device_name(*device));
         }
         Work::Predict(Predict {
-            sequence,
+            question,
             key,
-            k,
-            exclude_seen,
             threads,
             device,
         }) => {
             d.add("rule", "predict");
-            d.add("sequence", sequence.clone());
+            describe_question(question, d);
             d.add_list("key", key);
-            d.add("k", k.to_string());
-            d.add("exclude_seen", exclude_seen.to_string());
             d.add("threads", threads.to_string());
             d.add("device", device_name(*device));
         }
@@ -313,6 +308,61 @@ fn describe_work(work: &Work, d: &mut Description) {
             d.add("rule", "check");
             describe_check(rule, d);
         }
+    }
+}
+
+fn describe_subject(subject: &Subject, d: &mut Description) {
+    match subject {
+        Subject::Sequences { sequence, label } => {
+            d.add("sequence", sequence.clone());
+            d.add("label", label.clone());
+        }
+        Subject::Table(Tabular {
+            label,
+            columns,
+            key,
+            categories,
+            task,
+            allow_leak,
+            time,
+        }) => {
+            d.add_list("label", label);
+            if let Some(columns) = columns {
+                d.add_list("columns", columns);
+            }
+            d.add_list("key", key);
+            if !categories.is_empty() {
+                d.add_list("categories", categories);
+            }
+            if let Some(task) = task {
+                d.add("task", task.as_str());
+            }
+            if !allow_leak.is_empty() {
+                d.add_list("allow_leak", allow_leak);
+            }
+            if let Some(time) = time {
+                d.add("time", time.clone());
+            }
+        }
+    }
+}
+
+fn describe_question(question: &Question, d: &mut Description) {
+    match question {
+        Question::Sequences {
+            sequence,
+            k,
+            exclude_seen,
+        } => {
+            d.add("sequence", sequence.clone());
+            d.add("k", k.to_string());
+            d.add("exclude_seen", exclude_seen.to_string());
+        }
+        // They say which columns are read, and that the inputs say; which of those count the model knows.
+        Question::Table {
+            columns: _,
+            without: _,
+        } => {}
     }
 }
 
@@ -501,6 +551,115 @@ mod tests {
         };
         sql.params.insert("gap".to_owned(), Value::Float(30.0));
         assert_ne!(other.key(), sessions().key());
+    }
+
+    fn training(subject: Subject) -> Work {
+        Work::Train(Train {
+            architecture: "any".to_owned(),
+            params: BTreeMap::from([("lr".to_owned(), Value::Float(0.5))]),
+            subject,
+            threads: 2,
+            device: Device::Cpu,
+        })
+    }
+
+    fn tabular() -> Tabular {
+        Tabular {
+            label: vec!["y".to_owned()],
+            columns: None,
+            key: vec!["id".to_owned()],
+            categories: Vec::new(),
+            task: None,
+            allow_leak: Vec::new(),
+            time: None,
+        }
+    }
+
+    fn parts(work: &Work) -> String {
+        let description = work.describe();
+        let parts = description.parts().iter();
+        let lines: Vec<_> = parts
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        lines.join(" ")
+    }
+
+    #[test]
+    fn a_models_parts_are_those_of_the_specification() {
+        let sequences = Subject::Sequences {
+            sequence: "history".to_owned(),
+            label: "target".to_owned(),
+        };
+        assert_eq!(
+            parts(&training(sequences)),
+            "architecture=any device=cpu label=target param.lr=0.5 rule=train sequence=history threads=2"
+        );
+        assert_eq!(
+            parts(&training(Subject::Table(tabular()))),
+            r#"architecture=any device=cpu key=["id"] label=["y"] param.lr=0.5 rule=train threads=2"#
+        );
+        let predict = |question| {
+            Work::Predict(Predict {
+                question,
+                key: vec!["id".to_owned()],
+                threads: 2,
+                device: Device::Gpu,
+            })
+        };
+        assert_eq!(
+            parts(&predict(Question::Sequences {
+                sequence: "history".to_owned(),
+                k: 10,
+                exclude_seen: true,
+            })),
+            r#"device=gpu exclude_seen=true k=10 key=["id"] rule=predict sequence=history threads=2"#
+        );
+        assert_eq!(
+            parts(&predict(Question::Table {
+                columns: None,
+                without: vec!["y".to_owned()],
+            })),
+            r#"device=gpu key=["id"] rule=predict threads=2"#
+        );
+    }
+
+    #[test]
+    fn every_option_of_a_table_is_identity() {
+        let name = || vec!["c".to_owned()];
+        let all = [
+            tabular(),
+            Tabular {
+                label: name(),
+                ..tabular()
+            },
+            Tabular {
+                columns: Some(name()),
+                ..tabular()
+            },
+            Tabular {
+                key: name(),
+                ..tabular()
+            },
+            Tabular {
+                categories: name(),
+                ..tabular()
+            },
+            Tabular {
+                task: Some(crate::Task::Binary),
+                ..tabular()
+            },
+            Tabular {
+                allow_leak: name(),
+                ..tabular()
+            },
+            Tabular {
+                time: Some("c".to_owned()),
+                ..tabular()
+            },
+        ];
+        let described = all.map(|tabular| parts(&training(Subject::Table(tabular))));
+        let different: std::collections::BTreeSet<_> = described.iter().collect();
+        assert_eq!(different.len(), described.len());
     }
 
     #[test]

@@ -30,5 +30,6 @@ pub use metric::{Metric, MetricName, UnknownMetric};
 pub use value::Value;
 pub use work::{
     Bound, Check, CheckRule, Command, CommandLine, Comparison, Device, Evaluate, Format, Gate,
-    Ingest, PinnedDigest, Predict, Python, RowOrder, RowsBound, Sql, Train, Variable, Work,
+    Ingest, PinnedDigest, Predict, Python, Question, RowOrder, RowsBound, Sql, Subject, Tabular,
+    Task, Train, Variable, Work,
 };

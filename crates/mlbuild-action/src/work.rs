@@ -188,39 +188,122 @@ pub enum Device {
     Gpu,
 }
 
-/// A model to fit. Inputs: `input`, optionally `validate` and `catalog`.
+/// A model to fit. Inputs: `input`, optionally `validate`; for sequences optionally `catalog`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Train {
-    /// A built-in architecture: `sasrec`, `popularity`, `markov`, `item_knn`.
+    /// A built-in architecture: `sasrec`, `item_knn`, `logistic`.
     pub architecture: String,
     /// Every parameter of the architecture, defaults filled in.
     pub params: BTreeMap<String, Value>,
-    /// The column with each row's sequence of items, oldest first (`list<int64>` or `list<utf8>`).
-    pub sequence: String,
-    /// The column with the item to predict; read from `validate`.
-    pub label: String,
+    /// What it learns, and from which columns.
+    pub subject: Subject,
     /// CPU threads, which on a CPU may change bits: so they are identity.
     pub threads: u32,
     /// The accelerator asked for.
     pub device: Device,
 }
 
-/// Batch predictions. Inputs: `model`, `input`. The output table has the key columns of `input`, then `items` (a list,
-/// best first) and `scores` (`list<float32>`, falling).
+/// What a model learns, and from which columns of its tables.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// Which item follows a sequence of items.
+    Sequences {
+        /// The column with each row's sequence of items, oldest first (`list<int64>` or `list<utf8>`).
+        sequence: String,
+        /// The column with the item to predict; read from `validate`.
+        label: String,
+    },
+    /// A column, from the others of its row.
+    Table(Tabular),
+}
+
+/// A column to predict from other columns of the same row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tabular {
+    /// The column to predict; several are boolean columns, each predicted for itself.
+    pub label: Vec<String>,
+    /// The columns to predict it from, sorted; `None` for all that are not named otherwise here.
+    pub columns: Option<Vec<String>>,
+    /// The key of `input`; empty if it has none. Its columns are no features, and no row of `validate` has the key of a
+    /// row of `input`.
+    pub key: Vec<String>,
+    /// Columns whose values are categories although they are numbers, sorted. Texts always are.
+    pub categories: Vec<String>,
+    /// What kind of value the label is; `None` where its type says so.
+    pub task: Option<Task>,
+    /// Columns that may give the label away, sorted.
+    pub allow_leak: Vec<String>,
+    /// The column with each row's time: no feature, and in `validate` always later than in `input`.
+    pub time: Option<String>,
+}
+
+/// What kind of value a label is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// One of two classes.
+    Binary,
+    /// One of several classes.
+    Multiclass,
+    /// A number.
+    Regression,
+    /// Several booleans.
+    Multilabel,
+}
+
+impl Task {
+    /// Every task, in the order in which diagnostics list them.
+    pub const ALL: [Self; 4] = [
+        Self::Binary,
+        Self::Multiclass,
+        Self::Multilabel,
+        Self::Regression,
+    ];
+
+    /// The name as it is written in a manifest.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Binary => "binary",
+            Self::Multiclass => "multiclass",
+            Self::Regression => "regression",
+            Self::Multilabel => "multilabel",
+        }
+    }
+}
+
+/// Batch predictions. Inputs: `model`, `input`. The output table has the key columns of `input`, then what
+/// [`Question`] says.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Predict {
-    /// The column with each row's sequence of items, oldest first.
-    pub sequence: String,
+    /// What is asked of the model about each row.
+    pub question: Question,
     /// Columns of `input` to carry over, at least one; its key.
     pub key: Vec<String>,
-    /// Length of each list.
-    pub k: u32,
-    /// Whether items of the row's own sequence are left out.
-    pub exclude_seen: bool,
     /// CPU threads.
     pub threads: u32,
     /// The accelerator asked for.
     pub device: Device,
+}
+
+/// What is asked of a model about each row of a table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// The items that follow: columns `items` (a list, best first) and `scores` (`list<float32>`, falling).
+    Sequences {
+        /// The column with each row's sequence of items, oldest first.
+        sequence: String,
+        /// Length of each list.
+        k: u32,
+        /// Whether items of the row's own sequence are left out.
+        exclude_seen: bool,
+    },
+    /// The label: columns `prediction`, and of classes also `classes` (a list, best first) and `scores` (`list<float64>`,
+    /// falling).
+    Table {
+        /// The features, where the model declares them; `None` for all columns that are not `without`.
+        columns: Option<Vec<String>>,
+        /// Columns that are no features of the model: its labels, the key and the time of its training table.
+        without: Vec<String>,
+    },
 }
 
 /// A report. Inputs: `truth`, optionally `catalog`, and one `predictions.NAME` a model.

@@ -25,7 +25,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use mlbuild_action::{
-    Analysis, Cancel, Diagnostic, Executor, Failure, Output, Request, Schema, Train, Work,
+    Analysis, Cancel, Diagnostic, Executor, Failure, Output, Predict, Question, Request, Schema,
+    Subject, Train, Work,
 };
 
 pub use worker::WorkerSettings;
@@ -66,17 +67,22 @@ impl Executor for ModelExecutor {
         let catalog = inputs.get("catalog").and_then(Schema::item_column);
         Ok(match work {
             Work::Train(Train {
-                sequence, label, ..
+                subject: Subject::Sequences { sequence, label },
+                ..
             }) => Analysis::default()
                 .reading("input", [sequence.as_str()])
                 .reading("validate", [sequence.as_str(), label])
                 .reading("catalog", catalog),
-            Work::Predict(predict) => Analysis {
-                flows: Some(predict::flows(predict)),
+            Work::Predict(Predict {
+                question: Question::Sequences { sequence, .. },
+                key,
+                ..
+            }) => Analysis {
+                flows: Some(predict::flows(key, sequence)),
                 ..Analysis::default()
             }
-            .reading("input", predict.key.iter().map(String::as_str))
-            .reading("input", [predict.sequence.as_str()]),
+            .reading("input", key.iter().map(String::as_str))
+            .reading("input", [sequence.as_str()]),
             _ => Analysis::default(),
         })
     }

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, Float32Array, ListArray, RecordBatch};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use mlbuild_action::{
-    Cancel, Diagnostic, Failure, Flows, Origin, Output, Predict, Progress, Request,
+    Cancel, Diagnostic, Failure, Flows, Origin, Output, Predict, Progress, Question, Request,
 };
 use mlbuild_table::{FILE_NAME, TableWriter};
 use rayon::prelude::*;
@@ -27,6 +27,17 @@ use crate::{stop_if_cancelled, worker};
 
 const INPUT: &str = "input";
 
+/// What lists of items are asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Lists<'a> {
+    /// The column with each row's items so far.
+    sequence: &'a str,
+    /// Length of each list.
+    pub(crate) k: usize,
+    /// Whether items of the row's own sequence are left out.
+    pub(crate) exclude_seen: bool,
+}
+
 /// A row's items with their scores, best first.
 pub(crate) type Ranked = Vec<(u32, f32)>;
 
@@ -39,12 +50,24 @@ pub(crate) fn execute(
     request: &Request<'_>,
     settings: &worker::WorkerSettings,
 ) -> Result<Output, Failure> {
-    refuse_clashes(predict)?;
+    let lists = match &predict.question {
+        Question::Sequences {
+            sequence,
+            k,
+            exclude_seen,
+        } => Lists {
+            sequence,
+            k: *k as usize,
+            exclude_seen: *exclude_seen,
+        },
+        Question::Table { .. } => unreachable!("no model of this version is of a table"),
+    };
+    refuse_clashes(&predict.key, &[ITEMS, SCORES])?;
     let folder = &request.input("model").path;
     let model = artifact::read(folder, request.cancel)?;
     let input = request.input(INPUT);
     let lookup = Lookup::In(&model.catalog);
-    let sequences = read_sequences(INPUT, input, &predict.sequence, lookup, request.cancel)?;
+    let sequences = read_sequences(INPUT, input, lists.sequence, lookup, request.cancel)?;
     let weights = folder.join(WEIGHTS);
     if baseline::is_baseline(&model.architecture) {
         let Model {
@@ -58,11 +81,13 @@ pub(crate) fn execute(
         on_threads(request.threads, || {
             write(predict, request, catalog, |rows| {
                 let items = catalog.len();
-                rank_block(&*baseline, predict, request.cancel, &sequences, items, rows)
+                rank_block(&*baseline, lists, request.cancel, &sequences, items, rows)
             })
         })
     } else {
-        let ranked = worker::predict(predict, request, settings, &model, &weights, &sequences)?;
+        let ranked = worker::predict(
+            predict, request, lists, settings, &model, &weights, &sequences,
+        )?;
         write(predict, request, &model.catalog, |rows| {
             Ok(rows.map(|row| ranked.row(row)).collect())
         })
@@ -70,29 +95,24 @@ pub(crate) fn execute(
 }
 
 /// Key columns are carried over; items and scores come from the sequence and, by way of the model, from elsewhere.
-pub(crate) fn flows(predict: &Predict) -> Flows {
+pub(crate) fn flows(key: &[String], sequence: &str) -> Flows {
     let from = |column: &str| {
         BTreeSet::from([Origin {
             input: INPUT.to_owned(),
             column: column.to_owned(),
         }])
     };
-    let key = predict
-        .key
-        .iter()
-        .map(|column| (column.clone(), from(column)));
-    let ranked = [ITEMS, SCORES].map(|column| (column.to_owned(), from(&predict.sequence)));
+    let key = key.iter().map(|column| (column.clone(), from(column)));
+    let ranked = [ITEMS, SCORES].map(|column| (column.to_owned(), from(sequence)));
     Flows {
         columns: key.chain(ranked).collect(),
         rows: BTreeSet::new(),
     }
 }
 
-fn refuse_clashes(predict: &Predict) -> Result<(), Failure> {
-    let clash = predict
-        .key
-        .iter()
-        .find(|column| [ITEMS, SCORES].contains(&column.as_str()));
+/// Refuses a key with the name of one of the `columns` that predictions have.
+pub(crate) fn refuse_clashes(key: &[String], columns: &[&str]) -> Result<(), Failure> {
+    let clash = key.iter().find(|name| columns.contains(&name.as_str()));
     match clash {
         None => Ok(()),
         Some(column) => Err(Failure::Invalid(
@@ -110,7 +130,7 @@ fn refuse_clashes(predict: &Predict) -> Result<(), Failure> {
 /// Ranks a block of rows, on the threads of the current pool.
 fn rank_block(
     baseline: &dyn Baseline,
-    predict: &Predict,
+    lists: Lists<'_>,
     cancel: &Cancel,
     sequences: &Sequences,
     items: usize,
@@ -122,8 +142,8 @@ fn rank_block(
             stop_if_cancelled(cancel)?;
             let sequence = sequences.get(row);
             baseline.score(sequence, scores);
-            let seen = if predict.exclude_seen { sequence } else { &[] };
-            let best = best(scores, seen, predict.k as usize, spare);
+            let seen = if lists.exclude_seen { sequence } else { &[] };
+            let best = best(scores, seen, lists.k, spare);
             Ok(best
                 .into_iter()
                 .map(|(item, score)| (item, score as f32))

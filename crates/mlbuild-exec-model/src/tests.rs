@@ -116,8 +116,10 @@ pub(crate) fn train(architecture: &str, params: &[(&str, i64)]) -> Work {
             .iter()
             .map(|(name, value)| (name.to_string(), Value::Int(*value)))
             .collect(),
-        sequence: "history".to_owned(),
-        label: "label".to_owned(),
+        subject: Subject::Sequences {
+            sequence: "history".to_owned(),
+            label: "label".to_owned(),
+        },
         threads: 1,
         device: Device::Cpu,
     })
@@ -125,10 +127,12 @@ pub(crate) fn train(architecture: &str, params: &[(&str, i64)]) -> Work {
 
 pub(crate) fn predict(k: u32, exclude_seen: bool) -> Work {
     Work::Predict(Predict {
-        sequence: "history".to_owned(),
+        question: Question::Sequences {
+            sequence: "history".to_owned(),
+            k,
+            exclude_seen,
+        },
         key: vec!["id".to_owned()],
-        k,
-        exclude_seen,
         threads: 1,
         device: Device::Cpu,
     })

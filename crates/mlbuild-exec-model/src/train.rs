@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mlbuild_action::{Diagnostic, Failure, Output, Request, Train};
+use mlbuild_action::{Diagnostic, Failure, Output, Request, Subject, Train};
 use rayon::ThreadPoolBuilder;
 
 use crate::artifact::{self, Model, WEIGHTS};
@@ -17,18 +17,34 @@ pub(crate) fn execute(
     request: &Request<'_>,
     settings: &worker::WorkerSettings,
 ) -> Result<Output, Failure> {
-    let (catalog, sequences) = read_input(train, request)?;
+    match &train.subject {
+        Subject::Sequences { sequence, label } => {
+            sequences(train, sequence, label, request, settings)
+        }
+        Subject::Table(_) => unreachable!("no architecture of this version learns from tables"),
+    }
+}
+
+fn sequences(
+    train: &Train,
+    sequence: &str,
+    label: &str,
+    request: &Request<'_>,
+    settings: &worker::WorkerSettings,
+) -> Result<Output, Failure> {
+    let (catalog, sequences) = read_input(sequence, request)?;
     let trained = if baseline::is_baseline(&train.architecture) {
         train_baseline(train, request, &catalog, &sequences)?
     } else {
-        worker::train(train, request, settings, &catalog, &sequences)?
+        let validate = Columns { sequence, label };
+        worker::train(train, validate, request, settings, &catalog, &sequences)?
     };
     let model = Model {
         architecture: train.architecture.clone(),
         params: train.params.clone(),
         library: trained.library,
-        sequence: train.sequence.clone(),
-        label: train.label.clone(),
+        sequence: sequence.to_owned(),
+        label: label.to_owned(),
         metrics: lasting(&trained.metrics),
         curve: trained.curve.iter().map(lasting).collect(),
         catalog,
@@ -38,6 +54,15 @@ pub(crate) fn execute(
         metrics: trained.metrics,
         ..Output::default()
     })
+}
+
+/// The columns of a table of sequences.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    /// Each row's items.
+    pub(crate) sequence: &'a str,
+    /// The item that follows them.
+    pub(crate) label: &'a str,
 }
 
 /// What training yields besides the weights.
@@ -50,7 +75,7 @@ pub(crate) struct Trained {
     pub(crate) curve: Vec<BTreeMap<String, f64>>,
 }
 
-fn read_input(train: &Train, request: &Request<'_>) -> Result<(Catalog, Sequences), Failure> {
+fn read_input(sequence: &str, request: &Request<'_>) -> Result<(Catalog, Sequences), Failure> {
     let cancel = request.cancel;
     let mut catalog = match request.inputs.get("catalog") {
         Some(input) => Some(read_catalog(input, cancel)?),
@@ -61,12 +86,11 @@ fn read_input(train: &Train, request: &Request<'_>) -> Result<(Catalog, Sequence
         None => Lookup::Growing(&mut catalog),
     };
     let input = request.input(INPUT);
-    let sequences = read_sequences(INPUT, input, &train.sequence, lookup, cancel)?;
+    let sequences = read_sequences(INPUT, input, sequence, lookup, cancel)?;
     if sequences.len() == 0 {
         return Err(invalid("model::empty", "`input` has no rows to train on"));
     }
     if sequences.iter().all(|sequence| sequence.len() < 2) {
-        let Train { sequence, .. } = train;
         let message = format!("every sequence in column `{sequence}` of `input` is shorter than 2");
         return Err(Failure::Invalid(
             Diagnostic::error("model::empty", message)

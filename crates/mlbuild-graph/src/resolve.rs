@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use mlbuild_action::{
-    Check, CheckRule, Command, Device, Diagnostic, Format, Ingest, Predict, SourceSpan, Train, Work,
+    Check, CheckRule, Command, Device, Diagnostic, Format, Ingest, Predict, Question, SourceSpan,
+    Subject, Tabular, Train, Work,
 };
 use mlbuild_manifest::{
     CheckDefinition, CommandDefinition, Declaration, Definition, Ingestion, Label, Manifest,
-    PathDefinition, PredictDefinition, ProjectPath, Rule, Spanned, TrainDefinition, list, nearest,
+    PathDefinition, PredictDefinition, ProjectPath, Rule, Spanned, SubjectDefinition,
+    TrainDefinition, list, nearest,
 };
 
 use crate::cycle::{Reference, cycles};
@@ -394,12 +396,70 @@ impl<'a> Resolver<'a> {
         let work = Work::Train(Train {
             architecture: train.architecture.clone(),
             params: train.params.clone(),
-            sequence: train.sequence.clone(),
-            label: train.label.clone(),
+            subject: self.subject(train),
             threads: resources.cpus,
             device: device(resources),
         });
         Some(vec![Stage { work, inputs }])
+    }
+
+    fn subject(&self, train: &TrainDefinition) -> Subject {
+        match &train.subject {
+            SubjectDefinition::Sequences { sequence, label } => Subject::Sequences {
+                sequence: sequence.clone(),
+                label: label.clone(),
+            },
+            SubjectDefinition::Table(tabular) => Subject::Table(Tabular {
+                label: tabular
+                    .label
+                    .iter()
+                    .map(|label| label.value.clone())
+                    .collect(),
+                columns: tabular.columns.clone(),
+                key: self.key(&train.input).unwrap_or_default(),
+                categories: tabular.categories.clone(),
+                task: tabular.task,
+                allow_leak: tabular.allow_leak.clone(),
+                time: tabular.time.clone(),
+            }),
+        }
+    }
+
+    /// What `predict` asks of a model; of one that could not be understood, whatever it says itself.
+    fn question(&mut self, predict: &PredictDefinition, model: &Label) -> Question {
+        let declaration = self.declaration(model);
+        if let Some(Definition::Train(train)) = declaration.map(|model| &model.definition)
+            && let Subject::Table(tabular) = self.subject(train)
+        {
+            for key in &predict.of_sequences {
+                let message = format!("`{}` needs a model of sequences", key.value);
+                let help = format!("`{model}` predicts a column, one value a row");
+                let label = "not a key here";
+                self.error(
+                    "graph::not-of-sequences",
+                    message,
+                    key.range.clone(),
+                    label,
+                    help,
+                );
+            }
+            let Tabular {
+                label,
+                columns,
+                key,
+                time,
+                ..
+            } = tabular;
+            return Question::Table {
+                columns,
+                without: [label, key, time.into_iter().collect()].concat(),
+            };
+        }
+        Question::Sequences {
+            sequence: predict.sequence.clone(),
+            k: predict.k,
+            exclude_seen: predict.exclude_seen,
+        }
     }
 
     fn predict(
@@ -432,10 +492,8 @@ impl<'a> Resolver<'a> {
         let table = table?;
         let key = self.needed_key(declaration, &predict.input, &table)?;
         let work = Work::Predict(Predict {
-            sequence: predict.sequence.clone(),
+            question: self.question(predict, &model),
             key,
-            k: predict.k,
-            exclude_seen: predict.exclude_seen,
             threads: resources.cpus,
             device: device(resources),
         });

@@ -3,7 +3,9 @@
 //! A parameter's default is identity: a declaration holds every parameter, so a changed default retrains what relied
 //! on it, and says so. The worker holds the same table for `sasrec`; it refuses what it does not know.
 
-use mlbuild_action::Value;
+use mlbuild_action::{Task, Value};
+
+use crate::list;
 
 /// A kind of model that `train` can fit.
 #[derive(Debug)]
@@ -12,8 +14,24 @@ pub struct Architecture {
     pub name: &'static str,
     /// What it is, in one line.
     pub doc: &'static str,
+    /// What it learns from.
+    pub subject: SubjectKind,
     /// Its parameters.
     pub params: &'static [Parameter],
+}
+
+/// What a row of an [`Architecture`]'s tables is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SubjectKind {
+    /// A sequence of items.
+    Sequences,
+    /// A label and features, a column each.
+    Table {
+        /// The kinds of labels that it can predict.
+        tasks: &'static [Task],
+        /// Whether it looks at any column but the label.
+        features: bool,
+    },
 }
 
 /// A parameter of an [`Architecture`].
@@ -48,7 +66,32 @@ pub enum ParamRange {
         /// The greatest allowed.
         max: f64,
     },
+    /// One of a few words.
+    Choice {
+        /// The word if none is given.
+        default: &'static str,
+        /// The words allowed.
+        allowed: &'static [&'static str],
+    },
+    /// `true` or `false`.
+    Bool {
+        /// Its value if none is given.
+        default: bool,
+    },
+    /// A short list of integers, such as the widths of layers. It is a [`Value::Text`], so that every value is a scalar:
+    /// the integers with commas between them, `128,64`. A manifest may hold a list, or that text.
+    Ints {
+        /// Its value if none is given, as that text.
+        default: &'static str,
+        /// The least allowed.
+        min: i64,
+        /// The greatest allowed.
+        max: i64,
+    },
 }
+
+/// The most integers that [`ParamRange::Ints`] takes.
+const MOST_INTS: usize = 64;
 
 impl ParamRange {
     /// The value that holds if none is given.
@@ -56,6 +99,10 @@ impl ParamRange {
         match *self {
             Self::Int { default, .. } => Value::Int(default),
             Self::Float { default, .. } => Value::Float(default),
+            Self::Choice { default, .. } | Self::Ints { default, .. } => {
+                Value::Text(default.to_owned())
+            }
+            Self::Bool { default } => Value::Bool(default),
         }
     }
 
@@ -70,6 +117,28 @@ impl ParamRange {
                 let value = value.as_f64()?;
                 (min..=max).contains(&value).then_some(Value::Float(value))
             }
+            Self::Choice { allowed, .. } => {
+                let word = value.as_str()?;
+                allowed.contains(&word).then(|| value.clone())
+            }
+            Self::Bool { .. } => value.as_bool().map(Value::Bool),
+            Self::Ints { min, max, .. } => {
+                let text = match value {
+                    Value::Int(one) => one.to_string(),
+                    other => other.as_str()?.to_owned(),
+                };
+                let integers: Vec<i64> = match text.trim() {
+                    "" => Vec::new(),
+                    text => text
+                        .split(',')
+                        .map(|part| part.trim().parse().ok())
+                        .collect::<Option<_>>()?,
+                };
+                let fits = |integer: &i64| (min..=max).contains(integer);
+                let words: Vec<_> = integers.iter().map(i64::to_string).collect();
+                (integers.len() <= MOST_INTS && integers.iter().all(fits))
+                    .then(|| Value::Text(words.join(",")))
+            }
         }
     }
 
@@ -81,6 +150,14 @@ impl ParamRange {
             } => format!("an integer from {min}"),
             Self::Int { min, max, .. } => format!("an integer from {min} to {max}"),
             Self::Float { min, max, .. } => format!("a number from {min} to {max}"),
+            Self::Choice { allowed, .. } => match allowed {
+                [one, other] => format!("`{one}` or `{other}`"),
+                words => format!("one of {}", list(words.iter().copied())),
+            },
+            Self::Bool { .. } => "`true` or `false`".to_owned(),
+            Self::Ints { min, max, .. } => {
+                format!("a list of at most {MOST_INTS} integers from {min} to {max}")
+            }
         }
     }
 }
@@ -108,6 +185,7 @@ pub static ARCHITECTURES: &[Architecture] = &[
     Architecture {
         name: "item_knn",
         doc: "items that occur in the same sequences as the last ones, by cosine",
+        subject: SubjectKind::Sequences,
         params: &[
             int(
                 "neighbours",
@@ -124,16 +202,19 @@ pub static ARCHITECTURES: &[Architecture] = &[
     Architecture {
         name: "markov",
         doc: "the items that most often followed the last one",
+        subject: SubjectKind::Sequences,
         params: &[],
     },
     Architecture {
         name: "popularity",
         doc: "the items that occur most often",
+        subject: SubjectKind::Sequences,
         params: &[],
     },
     Architecture {
         name: "sasrec",
         doc: "self-attention over the sequence (Kang and McAuley 2018), on libtorch",
+        subject: SubjectKind::Sequences,
         params: &[
             int(
                 "dim",
@@ -210,5 +291,57 @@ impl Architecture {
     /// Its parameter of that name.
     pub fn param(&self, name: &str) -> Option<&'static Parameter> {
         self.params.iter().find(|param| param.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTS: ParamRange = ParamRange::Ints {
+        default: "128,64",
+        min: 1,
+        max: 4096,
+    };
+
+    #[test]
+    fn a_list_of_integers_has_one_spelling() {
+        let accept = |text: &str| INTS.accept(&Value::Text(text.to_owned()));
+        let text = |text: &str| Some(Value::Text(text.to_owned()));
+        assert_eq!(accept("128, 064"), text("128,64"));
+        assert_eq!(accept(""), text(""));
+        assert_eq!(INTS.accept(&Value::Int(8)), text("8"));
+        assert_eq!(INTS.accept(&INTS.default()), text("128,64"));
+        for wrong in ["0", "5000", "1;2", "1,,2", "1.0"] {
+            assert_eq!(accept(wrong), None, "{wrong}");
+        }
+        assert_eq!(accept(&["1"; 65].join(",")), None);
+    }
+
+    #[test]
+    fn words_and_booleans_are_taken_as_they_are() {
+        let words = ParamRange::Choice {
+            default: "none",
+            allowed: &["balanced", "none"],
+        };
+        let balanced = Value::Text("balanced".to_owned());
+        assert_eq!(words.accept(&balanced), Some(balanced));
+        assert_eq!(words.accept(&Value::Text("some".to_owned())), None);
+        assert_eq!(words.accept(&Value::Bool(true)), None);
+        assert_eq!(words.describe(), "`balanced` or `none`");
+        let switch = ParamRange::Bool { default: true };
+        assert_eq!(switch.accept(&Value::Bool(false)), Some(Value::Bool(false)));
+        assert_eq!(switch.accept(&Value::Int(1)), None);
+    }
+
+    #[test]
+    fn every_default_is_allowed() {
+        for Parameter { name, range, .. } in ARCHITECTURES.iter().flat_map(|known| known.params) {
+            assert_eq!(
+                range.accept(&range.default()),
+                Some(range.default()),
+                "{name}"
+            );
+        }
     }
 }

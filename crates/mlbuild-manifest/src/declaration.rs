@@ -5,7 +5,8 @@ use std::ops::{Deref, Range};
 use std::time::Duration;
 
 use mlbuild_action::{
-    CheckRule, CommandLine, Format, Metric, PinnedDigest, RowOrder, SourceSpan, Value, Variable,
+    CheckRule, CommandLine, Format, Metric, PinnedDigest, RowOrder, SourceSpan, Task, Value,
+    Variable,
 };
 
 use crate::{Kind, Label, ProjectPath};
@@ -342,10 +343,39 @@ pub struct TrainDefinition {
     pub validate: Option<Spanned<Label>>,
     /// The table with every item.
     pub catalog: Option<Spanned<Label>>,
-    /// The column with each row's sequence of items.
-    pub sequence: String,
-    /// The column with the item to predict.
-    pub label: String,
+    /// What it learns, and from which columns.
+    pub subject: SubjectDefinition,
+}
+
+/// What a model learns, and from which columns.
+#[derive(Clone, PartialEq, Debug)]
+pub enum SubjectDefinition {
+    /// Which item follows a sequence of items.
+    Sequences {
+        /// The column with each row's sequence of items.
+        sequence: String,
+        /// The column with the item to predict.
+        label: String,
+    },
+    /// A column, from others of its row.
+    Table(TabularDefinition),
+}
+
+/// A column to predict from others of its row: as [`Tabular`](mlbuild_action::Tabular), whose key the graph finds.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TabularDefinition {
+    /// The columns to predict, at least one.
+    pub label: Vec<Spanned<String>>,
+    /// The columns to predict them from, sorted.
+    pub columns: Option<Vec<String>>,
+    /// Columns whose values are categories although they are numbers, sorted.
+    pub categories: Vec<String>,
+    /// What kind of value the label is.
+    pub task: Option<Task>,
+    /// Columns that may give the label away, sorted.
+    pub allow_leak: Vec<String>,
+    /// The column with each row's time.
+    pub time: Option<String>,
 }
 
 /// Rule `predict`.
@@ -361,6 +391,8 @@ pub struct PredictDefinition {
     pub exclude_seen: bool,
     /// The column with each row's sequence of items.
     pub sequence: String,
+    /// Those keys that are written of `k`, `exclude_seen` and `sequence`, which only models of sequences have.
+    pub of_sequences: Vec<Spanned<String>>,
 }
 
 /// Rule `evaluate`.

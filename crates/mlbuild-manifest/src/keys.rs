@@ -30,6 +30,15 @@ pub(crate) const CHECKS: &[&str] = &[
 /// Keys of an entry of `gate`.
 pub(crate) const GATE: &[&str] = &["above", "max", "metric", "min", "model"];
 
+/// Keys of rule `train` that only models of tables have.
+pub(crate) const OF_TABLES: &[&str] = &["allow_leak", "categories", "columns", "task", "time"];
+
+/// Keys of rule `train` that only models of sequences have.
+pub(crate) const OF_SEQUENCES: &[&str] = &["catalog", "sequence"];
+
+/// Keys of rule `predict` that only models of sequences have.
+pub(crate) const PREDICT_OF_SEQUENCES: &[&str] = &["exclude_seen", "k", "sequence"];
+
 /// Keys of the design that this version does not know yet.
 pub(crate) const PLANNED: &[&str] = &["url"];
 
@@ -53,11 +62,16 @@ pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
             "tolerance",
         ],
         Rule::Train => &[
+            "allow_leak",
             "catalog",
+            "categories",
+            "columns",
             "input",
             "label",
             "params",
             "sequence",
+            "task",
+            "time",
             "tolerance",
             "train",
             "validate",

@@ -22,12 +22,12 @@ mod parse;
 mod quantity;
 mod reader;
 
-pub use architecture::{ARCHITECTURES, Architecture, ParamRange, Parameter};
+pub use architecture::{ARCHITECTURES, Architecture, ParamRange, Parameter, SubjectKind};
 pub use declaration::{
     CheckDeclaration, CheckDefinition, CommandDefinition, Declaration, Definition,
     EvaluateDefinition, GateBound, GateDeclaration, Ingestion, Manifest, PathDefinition,
     PredictDefinition, Project, PythonDefinition, Resources, Rule, Sandbox, SourceText, Spanned,
-    SqlDefinition, SqlText, TrainDefinition,
+    SqlDefinition, SqlText, SubjectDefinition, TabularDefinition, TrainDefinition,
 };
 pub use label::{BadLabel, BadPath, Kind, Label, ProjectPath, is_name};
 pub use nearest::{list, nearest};

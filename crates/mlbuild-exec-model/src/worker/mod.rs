@@ -18,10 +18,10 @@ use mlbuild_worker_protocol::{Device as WireDevice, Model as WireModel, ParamVal
 
 use crate::artifact::{Model, WEIGHTS};
 use crate::catalog::Catalog;
-use crate::predict::Ranked;
+use crate::predict::{Lists, Ranked};
 use crate::sequences::{Lookup, Sequences, read_labels, read_sequences};
 use crate::tensors::{Tensor, TensorFile, broken, write};
-use crate::train::Trained;
+use crate::train::{Columns, Trained};
 use session::Session;
 
 /// How a worker is found and watched.
@@ -50,6 +50,7 @@ impl Default for WorkerSettings {
 /// Trains on a worker; leaves the weights in the output folder.
 pub(crate) fn train(
     train: &Train,
+    columns: Columns<'_>,
     request: &Request<'_>,
     settings: &WorkerSettings,
     catalog: &Catalog,
@@ -57,7 +58,7 @@ pub(crate) fn train(
 ) -> Result<Trained, Failure> {
     let input = request.scratch.join("train.safetensors");
     write_sequences(&input, sequences, None)?;
-    let validate = write_validate(train, request, catalog)?;
+    let validate = write_validate(columns, request, catalog)?;
     let output = request.output.join(WEIGHTS);
     let message = ToWorker::Train {
         model: WireModel {
@@ -91,7 +92,7 @@ pub(crate) fn train(
 const WORKERS_OUTPUT: &str = "what the worker wrote";
 
 fn write_validate(
-    train: &Train,
+    Columns { sequence, label }: Columns<'_>,
     request: &Request<'_>,
     catalog: &Catalog,
 ) -> Result<Option<PathBuf>, Failure> {
@@ -100,8 +101,8 @@ fn write_validate(
         return Ok(None);
     };
     let lookup = Lookup::In(catalog);
-    let sequences = read_sequences(NAME, input, &train.sequence, lookup, request.cancel)?;
-    let labels = read_labels(NAME, input, &train.label, catalog, request.cancel)?;
+    let sequences = read_sequences(NAME, input, sequence, lookup, request.cancel)?;
+    let labels = read_labels(NAME, input, label, catalog, request.cancel)?;
     let path = request.scratch.join("validate.safetensors");
     write_sequences(&path, &sequences, Some(&labels))?;
     Ok(Some(path))
@@ -133,13 +134,14 @@ fn write_sequences(
 pub(crate) fn predict(
     predict: &Predict,
     request: &Request<'_>,
+    lists: Lists<'_>,
     settings: &WorkerSettings,
     model: &Model,
     weights: &Path,
     sequences: &Sequences,
 ) -> Result<RankedFile, Failure> {
     let items = model.catalog.len();
-    let k = (predict.k as usize).min(items);
+    let k = lists.k.min(items);
     if sequences.len() == 0 {
         return Ok(RankedFile {
             k,
@@ -160,7 +162,7 @@ pub(crate) fn predict(
         input,
         output: output.clone(),
         k: k as u32,
-        exclude_seen: predict.exclude_seen,
+        exclude_seen: lists.exclude_seen,
         threads: predict.threads,
         device: to_device(predict.device),
     };

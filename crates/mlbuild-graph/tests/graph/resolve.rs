@@ -3,7 +3,7 @@
 use crate::common;
 
 use insta::assert_snapshot;
-use mlbuild_action::{Device, Work};
+use mlbuild_action::{Device, Question, Subject, Work};
 use mlbuild_graph::{Graph, Label};
 
 /// Splits a text at lines `== path`; what stands before the first is the manifest, without its `[project]`.
@@ -134,7 +134,11 @@ fn what_is_asked_for_is_in_the_work() {
         panic!()
     };
     assert_eq!((train.device, train.threads), (Device::Gpu, 2));
-    assert_eq!((&*train.sequence, &*train.label), ("history", "target"));
+    let subject = Subject::Sequences {
+        sequence: "history".to_owned(),
+        label: "target".to_owned(),
+    };
+    assert_eq!(train.subject, subject);
     let Work::Sql(sql) = work("features:train") else {
         panic!()
     };
@@ -143,10 +147,12 @@ fn what_is_asked_for_is_in_the_work() {
     let Work::Predict(predict) = work("data:base") else {
         panic!()
     };
-    assert_eq!(
-        (predict.k, predict.exclude_seen, predict.device),
-        (20, true, Device::Cpu)
-    );
+    let question = Question::Sequences {
+        sequence: "history".to_owned(),
+        k: 20,
+        exclude_seen: true,
+    };
+    assert_eq!((predict.question, predict.device), (question, Device::Cpu));
     let Work::Evaluate(evaluate) = work("report:shop") else {
         panic!()
     };

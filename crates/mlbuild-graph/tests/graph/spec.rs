@@ -78,6 +78,11 @@ fn the_page_lists_every_architecture_and_parameter() {
             let default = match param.range {
                 ParamRange::Int { default, .. } => default.to_string(),
                 ParamRange::Float { default, .. } => default.to_string(),
+                ParamRange::Choice { default, .. } => format!("`\"{default}\"`"),
+                ParamRange::Bool { default } => default.to_string(),
+                ParamRange::Ints { default, .. } => {
+                    format!("`[{}]`", default.replace(',', ", "))
+                }
             };
             writeln!(
                 table,
@@ -122,6 +127,15 @@ fn sasrec_has_the_parameters_of_its_worker() {
                 }
                 ParamRange::Float { default, min, max } => {
                     ("float", default.to_string(), format!("{min}..{max}"))
+                }
+                ParamRange::Choice { default, allowed } => {
+                    ("text", default.to_owned(), allowed.join(", "))
+                }
+                ParamRange::Bool { default } => {
+                    ("bool", default.to_string(), "true, false".to_owned())
+                }
+                ParamRange::Ints { default, min, max } => {
+                    ("ints", default.to_owned(), format!("{min}..{max}"))
                 }
             };
             format!(

@@ -20,7 +20,7 @@ use mlbuild_testing::{Dice, setting};
 /// Steps of each scenario that are tried if nothing else is asked for.
 const ROUNDS: u64 = 12;
 
-/// A table with a check, two queries, and a command that yields a folder.
+/// A table with a check, two queries, and a command that yields a folder and leaves a checkpoint.
 const MANIFEST: &str = r#"[project]
 name = "test"
 
@@ -32,7 +32,7 @@ key = ["id"]
 not_null = ["id"]
 
 [model.words]
-command = "sort {src}/words.txt > {out}/sorted && wc -l < {out}/sorted > {out}/count"
+command = "sort {src}/words.txt > {checkpoints}/sorted && cp {checkpoints}/sorted {out} && wc -l < {out}/sorted > {out}/count"
 srcs = ["words.txt"]
 "#;
 

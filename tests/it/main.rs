@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod build;
+mod checkpoints;
 mod columns;
 mod commands;
 mod corruption;

@@ -395,6 +395,7 @@ fn describe_command(command: &Command, d: &mut Description) {
         out,
         digest,
         timeout: _,
+        training: _,
     } = command;
     d.add("rule", "command");
     d.add("out", out.as_deref().unwrap_or("."));
@@ -424,6 +425,7 @@ fn describe_python(python: &Python, d: &mut Description) {
         table,
         threads,
         timeout: _,
+        training: _,
     } = python;
     d.add("rule", "python");
     d.add("function", format!("{module}:{function}"));
@@ -672,6 +674,7 @@ mod tests {
                 out: Some("file".to_owned()),
                 digest: Some(PinnedDigest::Sha256("00".repeat(32))),
                 timeout: None,
+                training: None,
             }),
             inputs: Vec::new(),
             plan: None,
@@ -693,6 +696,7 @@ mod tests {
                 table: true,
                 threads: 1,
                 timeout: Some(std::time::Duration::from_secs(seconds)),
+                training: None,
             }),
             inputs: Vec::new(),
             code: BTreeMap::from([("code.lib/labels.py.make".to_owned(), code.to_owned())]),

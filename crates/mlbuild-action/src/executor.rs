@@ -52,8 +52,8 @@ pub enum Progress {
     Epoch {
         /// The epoch, from 1.
         epoch: u32,
-        /// How many there are at most.
-        epochs: u32,
+        /// How many there are at most, if that is known.
+        epochs: Option<u32>,
         /// Figures of this epoch, by name: `loss`, `valid_hit_rate@10`.
         metrics: BTreeMap<String, f64>,
     },
@@ -77,6 +77,10 @@ pub struct Request<'a> {
     pub output: &'a Path,
     /// An existing, empty folder for temporary files, absolute; removed afterwards.
     pub scratch: &'a Path,
+    /// The folder for checkpoints, absolute, the same in every attempt at this action: what an earlier one left there is
+    /// there. It may not exist; who wants it makes it, and those above it. It goes when the action has a result, and is
+    /// kept only for work of which [`Work::may_checkpoint`] says so.
+    pub checkpoints: &'a Path,
     /// CPU threads that the work may use; may not change an output byte.
     pub threads: usize,
     /// Memory that the work should stay within; may not change an output byte.
@@ -173,8 +177,9 @@ pub trait ProjectFiles {
 /// Performs one kind of work.
 ///
 /// Laws: equal work on equal inputs gives equal outputs, whatever `threads`, `memory_bytes`, `scratch` or the time; a
-/// failure leaves no process behind; nothing is read but `inputs` and what [`Executor::toolchain`] names, and nothing
-/// written but `output` and `scratch`. `mlbuild-testing` holds every implementation to them.
+/// failure leaves no process behind; nothing is read but `inputs`, `checkpoints` and what [`Executor::toolchain`]
+/// names, and nothing written but `output`, `scratch` and `checkpoints`; going on from checkpoints gives the same output as
+/// beginning anew. `mlbuild-testing` holds every implementation to them.
 pub trait Executor: Send + Sync {
     /// The identity of the tools that perform `work`: what enters its key beside the work itself, so that an upgrade
     /// that may change an output byte changes this text. Must be cheap: it is asked for in every build.

@@ -31,5 +31,5 @@ pub use value::Value;
 pub use work::{
     Bound, Check, CheckRule, Command, CommandLine, Comparison, Device, Evaluate, Format, Gate,
     Ingest, PinnedDigest, Predict, Python, Question, RowOrder, RowsBound, Sql, Subject, Tabular,
-    Task, Train, Variable, Work,
+    Task, Train, Training, Variable, Work,
 };

@@ -26,6 +26,22 @@ pub enum Work {
     Check(Check),
 }
 
+impl Work {
+    /// Whether an attempt may leave checkpoints for the next one to go on from.
+    pub const fn may_checkpoint(&self) -> bool {
+        match self {
+            Self::Train(_) => true,
+            Self::Command(command) => command.training.is_some(),
+            Self::Python(python) => python.training.is_some(),
+            Self::Ingest(_)
+            | Self::Sql(_)
+            | Self::Predict(_)
+            | Self::Evaluate(_)
+            | Self::Check(_) => false,
+        }
+    }
+}
+
 /// How the files of a source are read. Input: `files`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Ingest {
@@ -122,6 +138,8 @@ pub struct Command {
     pub digest: Option<PinnedDigest>,
     /// How long it may run. Not identity.
     pub timeout: Option<Duration>,
+    /// Set if it fits a model.
+    pub training: Option<Training>,
 }
 
 /// One call of a function. Inputs: those declared, by label; `code`, the files that the function's code stands in; and
@@ -148,7 +166,13 @@ pub struct Python {
     pub threads: u32,
     /// How long it may run. Not identity.
     pub timeout: Option<Duration>,
+    /// Set if it fits a model.
+    pub training: Option<Training>,
 }
+
+/// What a process may do beside because it fits a model: keep checkpoints. Not identity.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Training {}
 
 /// The value of a declared environment variable.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -28,15 +28,20 @@ use mlbuild_action::ActionKey;
 use mlbuild_digest::Digest;
 use mlbuild_disk as disk;
 
+use crate::checkpoints::StoredCheckpoint;
 use crate::error::At;
-use crate::survey::{Stored, StoredResult, Survey};
-use crate::{Cache, CacheError, ProjectLock};
+use crate::survey::{Stored, StoredResult, Survey, below};
+use crate::{Cache, CacheError, Checkpoint, ProjectLock};
 
 /// Memos are small and cheap to work out again: they go when they are this old.
 const MEMO_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Damaged files are kept this long to be looked at.
 const QUARANTINE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Checkpoints that the project would not go on from as it is declared now are kept this long: who comes back to what was
+/// interrupted finds it.
+const CHECKPOINT_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What must stay, as far as the caller knows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -76,8 +81,12 @@ pub struct Limits {
 
 impl Limits {
     fn is_older(&self, file: &Stored, age: Duration) -> bool {
+        self.is_before(file.modified, age)
+    }
+
+    fn is_before(&self, modified: SystemTime, age: Duration) -> bool {
         // A time in the future is a clock set back: the file is young.
-        let elapsed = self.now.duration_since(file.modified);
+        let elapsed = self.now.duration_since(modified);
         elapsed.is_ok_and(|elapsed| elapsed >= age)
     }
 
@@ -118,6 +127,14 @@ impl Count {
         }
         count
     }
+
+    pub(crate) fn sum(counts: impl IntoIterator<Item = Self>) -> Self {
+        let add = |sum: Self, count: Self| Self {
+            files: sum.files + count.files,
+            size_bytes: sum.size_bytes + count.size_bytes,
+        };
+        counts.into_iter().fold(Self::default(), add)
+    }
 }
 
 /// What a collection removes.
@@ -127,6 +144,8 @@ pub struct Garbages {
     pub results: Vec<Garbage>,
     /// Objects that no result names: what failed and interrupted builds left.
     pub unnamed: Count,
+    /// Checkpoints that nothing will go on from.
+    pub checkpoints: Vec<Checkpoint>,
     /// Listings and memos, and the last builds of targets that are no more.
     pub notes: Count,
     /// Damaged files that were kept to be looked at long enough.
@@ -175,6 +194,17 @@ impl Cache {
         let quarantine: Vec<&Stored> = survey.quarantine.iter().filter(old).collect();
         garbage.quarantine = Count::of(quarantine.iter().copied());
         left -= garbage.quarantine.size_bytes;
+        let mut checkpoints = Vec::new();
+        for stored in spent(&survey, keep, limits) {
+            let is_needed = limits.max_size_bytes.is_none_or(|max| left <= max);
+            let StoredCheckpoint { checkpoint, .. } = stored;
+            let has_result = survey.results.contains_key(&checkpoint.key);
+            if has_result || limits.is_before(checkpoint.modified, CHECKPOINT_AGE) || !is_needed {
+                left -= checkpoint.files.size_bytes;
+                checkpoints.push(stored);
+            }
+        }
+        garbage.checkpoints = checkpoints.iter().map(|it| it.checkpoint.clone()).collect();
         if let Some(max) = limits.max_size_bytes {
             left = mark.make_room(keep, limits, left, max, &mut garbage.results);
         }
@@ -186,7 +216,8 @@ impl Cache {
         garbage.result_files = garbage.results.iter().map(result_file).collect();
         let others = mark.objects.iter().copied().chain(unnamed).chain(notes);
         let others = others.chain(quarantine).map(|file| file.path.clone());
-        garbage.other_files = others.collect();
+        let checkpoints = checkpoints.iter().map(|it| it.path.clone());
+        garbage.other_files = others.chain(checkpoints).collect();
         Ok(garbage)
     }
 
@@ -254,6 +285,18 @@ impl Cache {
         let young = young.filter(|file| !limits.is_young(file));
         young.chain(memos).collect()
     }
+}
+
+/// Checkpoints that the project would not go on from as it is declared now, oldest first.
+fn spent<'s>(survey: &'s Survey, keep: &Keep, limits: &Limits) -> Vec<&'s StoredCheckpoint> {
+    let is_spent = |StoredCheckpoint { checkpoint, .. }: &&StoredCheckpoint| {
+        let is_wanted =
+            keep.current.contains(&checkpoint.key) && !survey.results.contains_key(&checkpoint.key);
+        !is_wanted && limits.is_before(checkpoint.modified, limits.grace)
+    };
+    let mut spent: Vec<_> = survey.checkpoints.iter().filter(is_spent).collect();
+    spent.sort_by_key(|it| it.checkpoint.modified);
+    spent
 }
 
 /// Which results name an object, while results go.
@@ -388,7 +431,7 @@ impl Bin {
     }
 
     fn take(&mut self, path: &Path) -> Result<(), CacheError> {
-        let size_bytes = path.symlink_metadata().map_or(0, |metadata| metadata.len());
+        let size_bytes = size(path);
         let to = self.scratch.path().join(self.files.to_string());
         match disk::rename(path, &to) {
             Ok(()) => {}
@@ -400,6 +443,20 @@ impl Bin {
         self.size_bytes += size_bytes;
         Ok(())
     }
+}
+
+/// Size of a file, or of the files in a folder, in bytes, as far as that can be told.
+fn size(path: &Path) -> u64 {
+    let Ok(metadata) = path.symlink_metadata() else {
+        return 0;
+    };
+    if !metadata.is_dir() {
+        return metadata.len();
+    }
+    let mut files = Vec::new();
+    // It is only reported: what cannot be listed counts nothing.
+    let _ = below(path, &mut files);
+    Count::of(&files).size_bytes
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod checkpoints;
 mod error;
 mod fsck;
 mod gc;
@@ -52,6 +53,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mlbuild_digest::Digest;
 use mlbuild_disk as disk;
 
+pub use checkpoints::Checkpoint;
 pub use error::CacheError;
 pub use fsck::{Checked, Flaw, Part, Problem};
 pub use gc::{Count, Garbage, Garbages, Keep, Limits};

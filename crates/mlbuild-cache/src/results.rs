@@ -174,5 +174,21 @@ pub(crate) fn file_name(text: &str) -> String {
     name
 }
 
+/// The text that [`file_name`] spelled so; `None` if it spells none so.
+pub(crate) fn text_of_name(name: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = name;
+    while let Some(first) = rest.bytes().next() {
+        let (byte, length) = match first {
+            b'%' => (u8::from_str_radix(rest.get(1..3)?, 16).ok()?, 3),
+            byte => (byte, 1),
+        };
+        bytes.push(byte);
+        rest = rest.get(length..)?;
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (file_name(&text) == name).then_some(text)
+}
+
 #[cfg(test)]
 mod tests;

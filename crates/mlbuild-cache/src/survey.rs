@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use mlbuild_action::ActionKey;
 use mlbuild_digest::Digest;
 
+use crate::checkpoints::StoredCheckpoint;
 use crate::error::At;
 use crate::scratch::is_temporary;
 use crate::{Cache, CacheError, wire};
@@ -48,6 +49,7 @@ pub(crate) struct Survey {
     pub(crate) memos: BTreeMap<Digest, Stored>,
     pub(crate) last: Vec<Stored>,
     pub(crate) pins: Vec<Stored>,
+    pub(crate) checkpoints: Vec<StoredCheckpoint>,
     pub(crate) quarantine: Vec<Stored>,
     /// What is being written, and what dead processes left of that.
     pub(crate) tmp: Vec<Stored>,
@@ -73,7 +75,9 @@ impl Survey {
         let files = results
             .chain(named.into_iter().flat_map(BTreeMap::values))
             .chain(lists.into_iter().flatten());
-        files.map(|file| file.size_bytes).sum()
+        let checkpoints = self.checkpoints.iter();
+        let checkpoints = checkpoints.map(|it| it.checkpoint.files.size_bytes);
+        files.map(|file| file.size_bytes).chain(checkpoints).sum()
     }
 }
 
@@ -101,6 +105,9 @@ impl Cache {
                 "memos" => survey.memos = named(&path, "", &mut survey.strays)?,
                 "last" => flat(&path, &mut survey.last, &mut survey.strays)?,
                 "pins" => flat(&path, &mut survey.pins, &mut survey.strays)?,
+                "checkpoints" => {
+                    survey.checkpoints = checkpoints(&path, &mut survey.strays)?;
+                }
                 "quarantine" => below(&path, &mut survey.quarantine)?,
                 "tmp" => below(&path, &mut survey.tmp)?,
                 _ if is_temporary(name.strip_prefix("stat-index.tmp-").unwrap_or_default()) => {
@@ -151,8 +158,31 @@ fn flat(
     Ok(())
 }
 
+/// The folders `NAME.KEY` in `folder`, with all that is in them.
+fn checkpoints(
+    folder: &Path,
+    strays: &mut Vec<PathBuf>,
+) -> Result<Vec<StoredCheckpoint>, CacheError> {
+    let mut found = Vec::new();
+    for (name, path) in list(folder)? {
+        let is_folder = path
+            .symlink_metadata()
+            .is_ok_and(|metadata| metadata.is_dir());
+        let mut files = Vec::new();
+        if is_folder {
+            below(&path, &mut files)?;
+        }
+        let of_ours = |folder| StoredCheckpoint::new(&name, folder, &files);
+        match stored(&path)?.filter(|_| is_folder).and_then(of_ours) {
+            Some(checkpoint) => found.push(checkpoint),
+            None => strays.push(path),
+        }
+    }
+    Ok(found)
+}
+
 /// Everything below `folder`, whatever its name.
-fn below(folder: &Path, found: &mut Vec<Stored>) -> Result<(), CacheError> {
+pub(crate) fn below(folder: &Path, found: &mut Vec<Stored>) -> Result<(), CacheError> {
     for (_, path) in list(folder)? {
         match path
             .symlink_metadata()

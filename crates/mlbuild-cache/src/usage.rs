@@ -18,6 +18,8 @@ pub struct Usage {
     pub listings: Count,
     /// What was worked out about inputs.
     pub memos: Count,
+    /// What interrupted actions left to go on from.
+    pub checkpoints: Count,
     /// What is damaged, kept to be looked at.
     pub quarantine: Count,
     /// What is being written, or was by processes that are no more.
@@ -45,6 +47,7 @@ impl Cache {
             results: Count::of(results.chain(&survey.bad_results)),
             listings: Count::of(survey.listings.values()),
             memos: Count::of(survey.memos.values()),
+            checkpoints: Count::sum(survey.checkpoints.iter().map(|it| it.checkpoint.files)),
             quarantine: Count::of(&survey.quarantine),
             tmp: Count::of(&survey.tmp),
             current: reach(&survey, &keep.current),

@@ -285,6 +285,9 @@ impl<'a> Building<'a, '_, '_> {
 
     /// Queues a stage that has no result.
     fn enqueue(&mut self, label: &Label, resolved: Resolved, forced: bool) {
+        if forced && let Err(error) = self.forget_checkpoints(label, &resolved) {
+            return self.fail(label, cache_failure(&error));
+        }
         for material in resolved.inputs.values() {
             if let Material::Sources(tree) = material
                 && let Err(error) = self.project.cache.remember_listing(tree)
@@ -385,6 +388,9 @@ impl<'a> Building<'a, '_, '_> {
         };
         let (project, executors, cancel) = (self.project, self.executors, self.cancel.clone());
         let rejected = project.rejected_path(&label);
+        let checkpoints = project
+            .cache
+            .checkpoint_path(&label.to_string(), &resolved.key);
         let sender = sender.clone();
         scope.spawn(move || {
             let progress = |progress| {
@@ -400,6 +406,7 @@ impl<'a> Building<'a, '_, '_> {
                 executors,
                 allowance,
                 layout: Layout::AsStored,
+                checkpoints: &checkpoints,
             };
             let scratch = project.cache.scratch();
             let result = match &scratch {
@@ -435,7 +442,7 @@ impl<'a> Building<'a, '_, '_> {
             Message::Executed(label) => self.queue.executed(&label),
             Message::Ended(label, resolved, result) => {
                 self.queue.finished(&label);
-                match result.and_then(|result| self.store(&resolved, result)) {
+                match result.and_then(|result| self.store(&label, &resolved, result)) {
                     Ok(result) => {
                         self.accept(&label, *resolved, result, true);
                         // Also while stopping: what is complete is published, and what it queues never starts.
@@ -462,6 +469,7 @@ impl<'a> Building<'a, '_, '_> {
     /// Makes a result visible, unless a source changed while the action ran.
     fn store(
         &mut self,
+        label: &Label,
         resolved: &Resolved,
         result: ActionResult,
     ) -> Result<ActionResult, JobFailure> {
@@ -473,7 +481,23 @@ impl<'a> Building<'a, '_, '_> {
             }
         }
         // The first writer's result counts, should another process have been faster.
-        Ok(self.project.cache.store(&resolved.description, &result)?)
+        let result = self.project.cache.store(&resolved.description, &result)?;
+        if let Err(error) = self.forget_checkpoints(label, resolved) {
+            let help = "`mlbuild gc` removes them later; nothing else is affected";
+            let message = format!("cannot remove the checkpoints of `{label}`: {error}");
+            let diagnostic = Diagnostic::warning("engine::checkpoints", message);
+            self.trouble(diagnostic.help(help));
+        }
+        Ok(result)
+    }
+
+    /// Removes what attempts at an action left, if it is one that may leave something.
+    fn forget_checkpoints(&self, label: &Label, resolved: &Resolved) -> Result<(), CacheError> {
+        if !resolved.action.work.may_checkpoint() {
+            return Ok(());
+        }
+        let cache = &self.project.cache;
+        cache.remove_checkpoint(&label.to_string(), &resolved.key)
     }
 
     /// Takes the result of a stage; `executed` says whether it ran in this build.

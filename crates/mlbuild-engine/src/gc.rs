@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use mlbuild_action::{ActionKey, Diagnostic};
-use mlbuild_cache::{CacheError, Garbages, Keep, Limits, ProjectLock, Usage};
+use mlbuild_cache::{CacheError, Checkpoint, Garbages, Keep, Limits, ProjectLock, Usage};
 use mlbuild_lineage::{Lineage, LineageError, Maker, RunId};
 use mlbuild_manifest::Label;
 
@@ -43,11 +43,24 @@ pub struct Leaving {
     pub evicted: bool,
 }
 
+/// Checkpoints of an interrupted training that go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeavingCheckpoint {
+    /// The target.
+    pub target: String,
+    /// After how many epochs it was interrupted; `None` if lineage knows of none.
+    pub epochs: Option<u32>,
+    /// Size in bytes.
+    pub size_bytes: u64,
+}
+
 /// What a collection removes, by name.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Collection {
     /// The targets, by label and run; what is nameless comes last.
     pub leaving: Vec<Leaving>,
+    /// The checkpoints, oldest first.
+    pub checkpoints: Vec<LeavingCheckpoint>,
     /// The files.
     pub garbage: Garbages,
 }
@@ -72,8 +85,31 @@ pub fn collection(
     let makers = makers(lineage.as_ref())?;
     Ok(Collection {
         leaving: by_name(&garbage, &makers),
+        checkpoints: checkpoints(&garbage, lineage.as_ref())?,
         garbage,
     })
+}
+
+/// How long after an epoch ended its checkpoint may still be written, or before.
+const EPOCH_WRITES: Duration = Duration::from_secs(10);
+
+fn checkpoints(
+    garbage: &Garbages,
+    lineage: Option<&Lineage>,
+) -> Result<Vec<LeavingCheckpoint>, Diagnostic> {
+    let named = |checkpoint: &Checkpoint| {
+        // A checkpoint says nothing of itself: it is of the epoch that ended when it was written.
+        let written = checkpoint.modified + EPOCH_WRITES;
+        let written = written.duration_since(SystemTime::UNIX_EPOCH);
+        let micros = i64::try_from(written.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
+        let epochs = lineage.map(|lineage| lineage.epochs_until(&checkpoint.target, micros));
+        Ok(LeavingCheckpoint {
+            target: checkpoint.target.clone(),
+            epochs: epochs.transpose().map_err(no_history)?.flatten(),
+            size_bytes: checkpoint.files.size_bytes,
+        })
+    };
+    garbage.checkpoints.iter().map(named).collect()
 }
 
 /// Removes what [`collection`] chose while `lock` was held. `go_on` is asked before each file. Returns the bytes gone.

@@ -167,6 +167,8 @@ pub(crate) struct Job<'a> {
     pub(crate) executors: &'a Executors,
     pub(crate) allowance: Allowance,
     pub(crate) layout: Layout<'a>,
+    /// Where an earlier attempt may have left checkpoints.
+    pub(crate) checkpoints: &'a Path,
 }
 
 impl Job<'_> {
@@ -189,6 +191,7 @@ impl Job<'_> {
             analysis: &self.resolved.analysis,
             output: &output,
             scratch: &temporary,
+            checkpoints: self.checkpoints,
             threads: self.allowance.threads,
             memory_bytes: self.allowance.memory_bytes,
             progress,

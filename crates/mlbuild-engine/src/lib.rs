@@ -39,7 +39,9 @@ pub use columns::{ColumnLineage, FlowKind, Place, Reached, column_lineage};
 pub use diff::{ArtifactDiff, Compared, RowDiff, RunDifference, TargetDiff, diff_runs};
 pub use event::{Event, Fault, Outcome, Summary};
 pub use fsck::{Finding, Findings, fsck};
-pub use gc::{Collection, CollectionOptions, Leaving, collect, collection, usage};
+pub use gc::{
+    Collection, CollectionOptions, Leaving, LeavingCheckpoint, collect, collection, usage,
+};
 pub use logs::log_path;
 pub use mlbuild_lineage::RunId;
 pub use pin::pin;

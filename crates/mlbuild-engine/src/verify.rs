@@ -272,6 +272,8 @@ impl Verify<'_> {
         scratch: &Scratch,
     ) -> Result<Reproduction, Failure> {
         let resources = again.target.resources;
+        // An empty one: what an interrupted attempt left is none of this.
+        let checkpoints = scratch.path().join("checkpoints");
         let job = Job {
             resolved: again.resolved,
             project: self.project,
@@ -282,6 +284,7 @@ impl Verify<'_> {
                 memory_bytes: resources.memory_bytes.unwrap_or(self.memory_bytes) / 2,
             },
             layout,
+            checkpoints: &checkpoints,
         };
         match job.run(scratch.path(), &|_: Progress| (), self.cancel) {
             Ok((output, _)) => self.compare(again, &output, scratch.path()),

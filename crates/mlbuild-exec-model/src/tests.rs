@@ -69,6 +69,7 @@ impl Bench {
             analysis: &Analysis::default(),
             output: &output,
             scratch: &scratch,
+            checkpoints: &self.path().join("checkpoints"),
             threads: self.threads,
             memory_bytes: 1 << 30,
             progress: &progress,

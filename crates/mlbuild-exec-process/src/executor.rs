@@ -22,6 +22,7 @@ use crate::python::{Interpreter, Shared, Zygotes};
 use crate::sandbox::{Network, SandboxMode};
 use crate::stage::{self, Stage};
 use crate::tools::{self, Sandboxes};
+use crate::training::{CHECKPOINTS, Checkpoints};
 use crate::variables::{self, Variables};
 use crate::version::version;
 
@@ -195,7 +196,8 @@ impl ProcessExecutor {
     fn execute_command(&self, request: &Request<'_>, command: &Command) -> Result<Output, Failure> {
         check_out(command)?;
         let in_place = tools::refuse_writes(&self.settings);
-        let stage = Stage::new(request, command, in_place)
+        let checkpoints = Checkpoints::new(request, command.training.as_ref())?;
+        let stage = Stage::new(request, command, checkpoints.path(), in_place)
             .map_err(|error| io_failure("cannot lay out the command's folders", &error))?;
         let words = words(command, &stage)?;
         let program = self.find(&words[0], &stage.work)?;
@@ -208,7 +210,7 @@ impl ProcessExecutor {
         &self,
         request: &Request<'_>,
         command: &Command,
-        stage: &Stage,
+        stage: &Stage<'_>,
         program: &Path,
         words: &[String],
     ) -> Result<(), Failure> {
@@ -217,7 +219,8 @@ impl ProcessExecutor {
         } else {
             Network::Refused
         };
-        let own = [request.output, request.scratch];
+        let own = [request.output, request.scratch].into_iter();
+        let own: Vec<&Path> = own.chain(stage.checkpoints).collect();
         // Not the project's files, to which there are only links: they are copied.
         let given = request
             .inputs
@@ -268,7 +271,7 @@ impl ProcessExecutor {
         &self,
         command: &Command,
         variables: &BTreeMap<String, String>,
-        stage: &Stage,
+        stage: &Stage<'_>,
         program: &Path,
         words: &[String],
     ) -> process::Command {
@@ -289,6 +292,9 @@ impl ProcessExecutor {
             .envs(variables)
             .env("HOME", &stage.home)
             .env("TMPDIR", &stage.tmp);
+        if let Some(checkpoints) = stage.checkpoints {
+            process.env(CHECKPOINTS, checkpoints);
+        }
         process
     }
 
@@ -313,7 +319,7 @@ pub(crate) fn on_path(path: &OsStr, program: &str, look: &mut dyn FnMut(&Path)) 
 }
 
 /// The command line with its placeholders replaced; at least one word.
-fn words(command: &Command, stage: &Stage) -> Result<Vec<String>, Failure> {
+fn words(command: &Command, stage: &Stage<'_>) -> Result<Vec<String>, Failure> {
     let unknown = |Unknown(name)| {
         let known: Vec<_> = stage
             .values

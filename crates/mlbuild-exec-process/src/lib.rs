@@ -29,6 +29,7 @@ mod sandbox;
 mod spawn;
 mod stage;
 mod tools;
+mod training;
 mod undeclared;
 mod variables;
 mod version;

@@ -17,7 +17,7 @@ const LISTED: usize = 10;
 pub(crate) fn check(
     request: &Request<'_>,
     command: &Command,
-    stage: &Stage,
+    stage: &Stage<'_>,
 ) -> Result<(), Failure> {
     let io = |error| crate::executor::io_failure("cannot read what the command wrote", &error);
     let written = files(request.output).map_err(io)?;

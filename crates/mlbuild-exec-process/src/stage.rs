@@ -14,25 +14,28 @@ use crate::placeholder::Values;
 pub(crate) const SRC: &str = "src";
 
 /// What was laid out for a command.
-pub(crate) struct Stage {
+pub(crate) struct Stage<'a> {
     /// Where it starts: the folder with the project files, or an empty one.
     pub(crate) work: PathBuf,
     /// Its `HOME`.
     pub(crate) home: PathBuf,
     /// Its `TMPDIR`.
     pub(crate) tmp: PathBuf,
+    /// Where it keeps checkpoints, if it fits a model.
+    pub(crate) checkpoints: Option<&'a Path>,
     /// What its placeholders stand for.
     pub(crate) values: Values,
     /// Files in `work` before it ran, relative.
     pub(crate) given: BTreeSet<PathBuf>,
 }
 
-impl Stage {
+impl<'a> Stage<'a> {
     /// Lays everything out under `request.scratch`; inputs stay where they are if they are safe `in_place`, else they are
     /// copied, so that nothing can be written through.
     pub(crate) fn new(
         request: &Request<'_>,
         command: &Command,
+        checkpoints: Option<&'a Path>,
         in_place: bool,
     ) -> io::Result<Self> {
         let [work, home, tmp] = ["work", "home", "tmp"].map(|name| request.scratch.join(name));
@@ -48,6 +51,9 @@ impl Stage {
             fs::create_dir_all(parent)?;
         }
         values.insert("out".to_owned(), text(&out)?);
+        if let Some(checkpoints) = checkpoints {
+            values.insert("checkpoints".to_owned(), text(checkpoints)?);
+        }
         for (name, input) in request.inputs {
             if name == SRC {
                 copy(&input.path, &work)?;
@@ -76,6 +82,7 @@ impl Stage {
             work,
             home,
             tmp,
+            checkpoints,
             values,
             given,
         })

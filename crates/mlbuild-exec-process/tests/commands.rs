@@ -55,6 +55,7 @@ fn command(line: CommandLine) -> Case {
             digest: None,
             // No test takes long; none may hang.
             timeout: Some(Duration::from_secs(60)),
+            training: None,
         },
         inputs: BTreeMap::new(),
         settings: ProcessSettings {
@@ -107,6 +108,7 @@ impl Case {
             analysis: &Analysis::default(),
             output: &self.root.path().join("output"),
             scratch: &self.root.path().join("scratch"),
+            checkpoints: &self.root.path().join("checkpoints"),
             threads: 1,
             memory_bytes: 1 << 30,
             progress: &progress,

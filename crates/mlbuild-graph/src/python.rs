@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mlbuild_action::{Python, Work};
 use mlbuild_manifest::{Declaration, PythonDefinition};
 
-use crate::resolve::{Resolver, with_ingestion};
+use crate::resolve::{Resolver, training, with_ingestion};
 use crate::{Resources, Stage};
 
 impl Resolver<'_> {
@@ -37,6 +37,7 @@ impl Resolver<'_> {
                 table: python.ingestion.is_some(),
                 threads: resources.cpus,
                 timeout: python.timeout,
+                training: training(declaration),
             }),
             inputs,
         };

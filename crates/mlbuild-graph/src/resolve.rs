@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use mlbuild_action::{
     Check, CheckRule, Command, Device, Diagnostic, Format, Ingest, Predict, Question, SourceSpan,
-    Subject, Tabular, Train, Work,
+    Subject, Tabular, Train, Training, Work,
 };
 use mlbuild_manifest::{
-    CheckDefinition, CommandDefinition, Declaration, Definition, Ingestion, Label, Manifest,
+    CheckDefinition, CommandDefinition, Declaration, Definition, Ingestion, Kind, Label, Manifest,
     PathDefinition, PredictDefinition, ProjectPath, Rule, Spanned, SubjectDefinition,
     TrainDefinition, list, nearest,
 };
@@ -362,6 +362,7 @@ impl<'a> Resolver<'a> {
                 out: command.out.as_ref().map(|out| out.as_str().to_owned()),
                 digest: command.digest.clone(),
                 timeout: command.timeout,
+                training: training(declaration),
             }),
             inputs,
         };
@@ -507,6 +508,11 @@ impl<'a> Resolver<'a> {
 
 pub(crate) fn input(name: String, from: InputSource) -> StageInput {
     StageInput { name, from }
+}
+
+/// What a process may do beside that fits a model.
+pub(crate) fn training(declaration: &Declaration) -> Option<Training> {
+    (declaration.label.kind() == Kind::Model).then(Training::default)
 }
 
 /// A process, and the reading of its output as a table where that is declared.

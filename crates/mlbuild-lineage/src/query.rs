@@ -289,6 +289,21 @@ impl Lineage {
         read().within(&self.path)
     }
 
+    /// How many epochs a training of a target had come through at a moment, as far as runs until then recorded it.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn epochs_until(&self, label: &str, at: Micros) -> Result<Option<u32>, LineageError> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached(
+                "select epoch from epoch where label = ? and at <= ? order by at desc, epoch desc limit 1",
+            )?;
+            let found = statement.query_row(rusqlite::params![label, at], |row| row.get(0));
+            found.optional()
+        };
+        read().within(&self.path)
+    }
+
     /// For every action that ever yielded a result: whose it was, and in which run it was last executed.
     ///
     /// # Errors

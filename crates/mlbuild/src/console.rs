@@ -176,10 +176,8 @@ impl<'a> Console<'a> {
                     .iter()
                     .map(|(name, value)| format!("{name} {value:.4}"))
                     .collect();
-                (
-                    format!("epoch {epoch}/{epochs}  {}", figures.join("  ")),
-                    true,
-                )
+                let of = epochs.map_or(String::new(), |epochs| format!("/{epochs}"));
+                (format!("epoch {epoch}{of}  {}", figures.join("  ")), true)
             }
             Progress::Log { line } => {
                 if self.terminal.verbose {

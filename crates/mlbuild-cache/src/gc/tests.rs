@@ -255,3 +255,43 @@ fn memos_and_quarantine_go_by_age() {
     store.collect(&Keep::default(), None);
     assert!(store.cache.memo(&memo).is_none());
 }
+
+/// Leaves a checkpoint of this size and age for the action `name`.
+fn checkpoint(store: &Store, name: &str, size: usize, age: Duration) -> ActionKey {
+    let key = description(name).key();
+    let folder = store.cache.checkpoint_path("model:recs", &key);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("state"), vec![0; size]).unwrap();
+    let file = File::options()
+        .write(true)
+        .open(folder.join("state"))
+        .unwrap();
+    file.set_modified(now() - age).unwrap();
+    key
+}
+
+#[test]
+fn a_checkpoint_stays_as_long_as_somebody_may_go_on_from_it() {
+    let store = Store::new();
+    let wanted = checkpoint(&store, "wanted", 10, 30 * DAY);
+    let done = store.result("done", &["done"], 1);
+    checkpoint(&store, "done", 20, DAY);
+    let old = checkpoint(&store, "old", 40, 8 * DAY);
+    let recent = checkpoint(&store, "recent", 80, DAY);
+    let young = checkpoint(&store, "young", 160, Duration::ZERO);
+    let left = |store: &Store| {
+        let survey = store.cache.survey().unwrap();
+        let keys = survey.checkpoints.iter().map(|it| it.checkpoint.key);
+        keys.collect::<BTreeSet<ActionKey>>()
+    };
+    let current = keep(&[wanted, done], &[]);
+    let garbage = store.collect(&current, None);
+    let sizes = garbage.checkpoints.iter().map(|it| it.files.size_bytes);
+    assert_eq!(sizes.collect::<Vec<_>>(), [40, 20], "oldest first");
+    assert_eq!(left(&store), [wanted, recent, young].into());
+    assert!(!left(&store).contains(&old));
+
+    let garbage = store.collect(&current, Some(1));
+    assert_eq!(garbage.checkpoints.len(), 1, "room is made from it");
+    assert_eq!(left(&store), [wanted, young].into());
+}

@@ -174,7 +174,7 @@ impl Session<'_> {
                     curve.push(metrics.clone());
                     (self.request.progress)(Progress::Epoch {
                         epoch,
-                        epochs,
+                        epochs: Some(epochs),
                         metrics,
                     });
                 }

@@ -171,7 +171,7 @@ fn training_forwards_epochs_and_keeps_the_weights() {
         Progress::Epoch { epoch, epochs, .. } => Some((*epoch, *epochs)),
         _ => None,
     });
-    assert_eq!(epochs.collect::<Vec<_>>(), [(1, 2), (2, 2)]);
+    assert_eq!(epochs.collect::<Vec<_>>(), [(1, Some(2)), (2, Some(2))]);
     let lines = progress.iter().filter_map(|progress| match progress {
         Progress::Log { line } => Some(line.as_str()),
         _ => None,

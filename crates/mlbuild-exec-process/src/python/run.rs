@@ -23,6 +23,7 @@ use crate::process::{self, Ending, Limits};
 use crate::sandbox::{Network, Sandbox};
 use crate::stage;
 use crate::tools::{self, Sandboxes};
+use crate::training::{CHECKPOINTS, Checkpoints};
 use crate::variables::Variables;
 
 const SCRIPT: &str = concat!(
@@ -66,8 +67,10 @@ pub(crate) fn run(
         ..
     } = *shared;
     let in_place = tools::refuse_writes(settings);
-    let stage = Stage::new(request, python, in_place)?;
-    let own = [request.output, request.scratch];
+    let checkpoints = Checkpoints::new(request, python.training.as_ref())?;
+    let stage = Stage::new(request, python, checkpoints.path(), in_place)?;
+    let own = [request.output, request.scratch].into_iter();
+    let own: Vec<&Path> = own.chain(checkpoints.path()).collect();
     let given: Vec<&Path> = request.inputs.values().map(|input| &*input.path).collect();
     let more: Vec<PathBuf> = interpreter::folders(environment).collect();
     let sandbox = shared
@@ -178,7 +181,12 @@ struct Stage {
 
 impl Stage {
     /// Lays everything out under `request.scratch`; inputs stay where they are if they are safe `in_place`.
-    fn new(request: &Request<'_>, python: &Python, in_place: bool) -> Result<Self, Failure> {
+    fn new(
+        request: &Request<'_>,
+        python: &Python,
+        checkpoints: Option<&Path>,
+        in_place: bool,
+    ) -> Result<Self, Failure> {
         let io = |error: io::Error| io_failure("cannot lay out the function's folders", &error);
         let [work, home, tmp, inputs, call] =
             ["work", "home", "tmp", "inputs", "call"].map(|name| request.scratch.join(name));
@@ -225,8 +233,9 @@ impl Stage {
                 .collect(),
             table: python.table,
             work: stage::text(&stage.work).map_err(io)?,
-            env: [("HOME", &stage.home), ("TMPDIR", &stage.tmp)]
+            env: [("HOME", &*stage.home), ("TMPDIR", &stage.tmp)]
                 .into_iter()
+                .chain(checkpoints.map(|folder| (CHECKPOINTS, folder)))
                 .map(|(name, folder)| Ok((name, stage::text(folder)?)))
                 .collect::<io::Result<_>>()
                 .map_err(io)?,

@@ -134,6 +134,7 @@ impl Bench {
             analysis: &executor.analyze(work, &schemas.collect())?,
             output: &output,
             scratch: &scratch,
+            checkpoints: &run.join("checkpoints"),
             threads: self.threads,
             memory_bytes: self.memory_bytes,
             progress: &|_| (),

@@ -55,6 +55,7 @@ fn stats(leave: &Leave, global: &Global, terminal: &Terminal) -> Result<u8, Comm
         results,
         listings,
         memos,
+        checkpoints,
         quarantine,
         tmp,
         current,
@@ -67,6 +68,7 @@ fn stats(leave: &Leave, global: &Global, terminal: &Terminal) -> Result<u8, Comm
         ("results", results),
         ("listings", listings),
         ("memos", memos),
+        ("checkpoints", checkpoints),
         ("quarantine", quarantine),
         ("tmp", tmp),
     ];

@@ -80,7 +80,14 @@ fn clear(cache: &Cache, lock: &ProjectLock) -> Result<Vec<PathBuf>, CommandFailu
     };
     let garbage = cache.garbage(&keep, &limits)?;
     cache.remove(&garbage, lock, &mut || true)?;
-    let names = ["memos", "listings", "last", "quarantine", "stat-index"];
+    let names = [
+        "memos",
+        "listings",
+        "last",
+        "checkpoints",
+        "quarantine",
+        "stat-index",
+    ];
     Ok(names.iter().map(|name| whole.join(name)).collect())
 }
 

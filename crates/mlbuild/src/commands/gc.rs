@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use mlbuild_action::{Cancel, Diagnostic};
-use mlbuild_engine::{Collection, CollectionOptions, Leaving};
+use mlbuild_engine::{Collection, CollectionOptions, Leaving, LeavingCheckpoint};
 use serde_json::{Value, json};
 
 use crate::cli::{Gc, Global, Leave};
@@ -89,6 +89,16 @@ fn print(chosen: &Collection, gone: Option<u64>, options: &CollectionOptions, te
             .iter()
             .map(value)
             .for_each(|value| json::print(&value));
+        for checkpoint in &chosen.checkpoints {
+            let LeavingCheckpoint {
+                target,
+                epochs,
+                size_bytes,
+            } = checkpoint;
+            json::print(&json!({
+                "event": "leaving_checkpoint", "target": target, "epochs": epochs, "bytes": size_bytes,
+            }));
+        }
         json::print(&json!({
             "event": "summary", "version": json::VERSION, "dry_run": gone.is_none(), "freed_bytes": freed,
             "left_bytes": garbage.before_bytes - freed, "max_bytes": options.max_size_bytes,
@@ -100,6 +110,17 @@ fn print(chosen: &Collection, gone: Option<u64>, options: &CollectionOptions, te
     if !terminal.quiet {
         for leaving in &chosen.leaving {
             let _ = writeln!(out, "{}", line(leaving));
+        }
+        for LeavingCheckpoint {
+            target,
+            epochs,
+            size_bytes,
+        } in &chosen.checkpoints
+        {
+            let of = epochs.map_or(String::new(), |epochs| {
+                format!(" of {}", plural(epochs as usize, "epoch"))
+            });
+            let _ = writeln!(out, "{target}, checkpoint{of}  {}", size(*size_bytes));
         }
         let rest = [
             (

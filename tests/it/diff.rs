@@ -49,7 +49,7 @@ sequence = "items"
     project.build(&[]);
     insta::assert_snapshot!(project.run(&["diff"]).stdout, @r"
     run 1 -> run 2: 4 targets differ
-    data:old  only in the first run
+    data:old  only in run 1
     data:orders  3 -> 4 rows, 2 added, 1 removed, 2 changed
       + note Utf8
       ~ item values in 1 row

@@ -27,6 +27,7 @@ mod hostile;
 mod identity;
 mod kill;
 mod moving;
+mod profiles;
 mod project;
 mod python;
 mod snapshot;

@@ -229,7 +229,7 @@ impl<'a> Building<'a, '_, '_> {
     }
 
     fn begin(&mut self, label: &Label) {
-        let last = self.project.cache.last_build(&label.to_string());
+        let last = self.project.last_build(label);
         let started = self.recorder.now();
         self.targets.insert(
             label.clone(),
@@ -572,9 +572,7 @@ impl<'a> Building<'a, '_, '_> {
             keys,
             inputs: input_digests(project, label, &self.artifacts),
         };
-        if this != target.last
-            && let Err(error) = project.cache.set_last_build(&label.to_string(), &this)
-        {
+        if let Err(error) = project.set_last_build(label, &this, &target.last) {
             self.trouble(Diagnostic::warning("cache::io", error.to_string()));
         }
         if outcome != Outcome::UpToDate

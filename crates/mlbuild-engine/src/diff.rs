@@ -1,13 +1,17 @@
-//! How the artifacts of two runs differ: targets, schemas, rows, files, metrics.
+//! How the artifacts of two runs, or of two profiles, differ: targets, schemas, rows, files, metrics.
 //!
-//! Lineage knows which artifact each target had in each run, and which action yielded it; the cache still has what that
-//! was, unless it was cleaned. So nothing is built, and the project may have moved on since.
+//! Lineage knows which artifact each target had in each run, and which action yielded it; what a target was last built as under
+//! a profile is remembered beside the cache. The cache still has what that was, unless it was cleaned. So nothing is built, and
+//! the project may have moved on since.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use mlbuild_action::{ActionResult, Column, Diagnostic, Table, TreeEntry};
+use mlbuild_action::{ActionKey, ActionResult, Column, Diagnostic, Table, TreeEntry};
 use mlbuild_cache::CacheError;
+use mlbuild_graph::Target;
 use mlbuild_lineage::{Lineage, LineageError, RunId, RunTarget};
+use mlbuild_manifest::{DEFAULT_PROFILE, Label};
 
 use crate::Fault;
 use crate::project::{Project, TableFiles, lineage_path};
@@ -28,7 +32,7 @@ pub struct RowDiff {
     pub examples: Vec<String>,
 }
 
-/// A target that two runs left different.
+/// A target that differs between what is compared.
 #[derive(Clone, PartialEq, Debug)]
 pub struct TargetDiff {
     /// Its label; it may no longer be declared.
@@ -37,16 +41,16 @@ pub struct TargetDiff {
     pub difference: RunDifference,
 }
 
-/// How a target differs between two runs.
+/// How a target differs.
 #[derive(Clone, PartialEq, Debug)]
 pub enum RunDifference {
-    /// Only the second run has it.
+    /// Only the second has it.
     Added,
-    /// Only the first run has it.
+    /// Only the first has it.
     Removed,
-    /// Only one of the runs has an artifact of it: it failed or was skipped in the other. Their outcomes.
+    /// Only one of them has an artifact of it: it failed or was skipped in the other. Their outcomes.
     Outcome {
-        /// In the first run.
+        /// In the first.
         old: String,
         /// In the second.
         new: String,
@@ -82,7 +86,7 @@ pub struct ArtifactDiff {
     pub metrics: BTreeMap<String, (Option<f64>, Option<f64>)>,
 }
 
-/// What is compared: a run, or what was built of a commit.
+/// What is compared.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Compared {
     /// The run of this number.
@@ -94,59 +98,61 @@ pub enum Compared {
         /// As it was named: `main`.
         name: String,
     },
+    /// What targets were last built as under this profile; `None` is without one.
+    Profile(Option<String>),
 }
 
-/// Compares two runs; without any the last two. Returns their numbers too, and the differing targets by label.
+/// What was compared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// What a run left.
+    Run(RunId),
+    /// What builds under a profile left.
+    Profile(Option<String>),
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(run) => write!(f, "run {run}"),
+            Self::Profile(name) => {
+                write!(f, "profile {}", name.as_deref().unwrap_or(DEFAULT_PROFILE))
+            }
+        }
+    }
+}
+
+/// Compares what was built twice; without saying what, in the last two runs. Returns what was compared too, and the differing
+/// targets by label.
 ///
 /// # Errors
-/// No such run: the user's mistake. A database that cannot be read, a table that is damaged: the environment's.
-pub fn diff_runs(
+/// No such run, or nothing built under a profile: the user's mistake. A database that cannot be read, a table that is damaged:
+/// the environment's.
+pub fn diff(
     project: &Project,
     old: Option<&Compared>,
     new: Option<&Compared>,
     files: &dyn TableFiles,
-) -> Result<(RunId, RunId, Vec<TargetDiff>), (Fault, Diagnostic)> {
-    let unreadable = |e: LineageError| {
-        let diagnostic = Diagnostic::error("lineage::unreadable", e.to_string());
-        (Fault::Environment, diagnostic)
-    };
+) -> Result<(Side, Side, Vec<TargetDiff>), (Fault, Diagnostic)> {
     let lineage = Lineage::open_read_only(&lineage_path(&project.root)).map_err(unreadable)?;
     let lineage = lineage.ok_or_else(|| {
         let diagnostic = Diagnostic::error("lineage::empty", "nothing has been built here yet")
             .help("`mlbuild build` records every run");
         (Fault::User, diagnostic)
     })?;
-    let run_of = |compared: &Compared| match compared {
-        Compared::Run(run) => Ok(*run),
-        Compared::Commit { commit, name } => {
-            let run = lineage.run_of_commit(commit).map_err(unreadable)?;
-            run.ok_or_else(|| {
-                let message = format!("nothing was built of commit `{name}` as it is");
-                let diagnostic = Diagnostic::error("lineage::no-commit", message)
-                    .help("check it out and build; runs of a work tree with changes do not count");
-                (Fault::User, diagnostic)
-            })
-        }
-    };
-    let (old, new) = (old.map(run_of).transpose()?, new.map(run_of).transpose()?);
     let last = lineage.last_runs(2).map_err(unreadable)?;
-    let too_few = || {
-        let diagnostic = Diagnostic::error("lineage::one-run", "there is only one run to compare")
-            .help("build again, then compare; `mlbuild log` lists the runs");
-        (Fault::User, diagnostic)
-    };
-    let new = new.or(last.first().map(|run| run.id)).ok_or_else(too_few)?;
-    let old = old.or(last.get(1).map(|run| run.id)).ok_or_else(too_few)?;
-    let targets = |run: RunId| -> Result<BTreeMap<String, RunTarget>, (Fault, Diagnostic)> {
-        let targets = lineage.run_targets(run).map_err(unreadable)?;
-        let targets = targets.ok_or_else(|| {
-            let diagnostic = Diagnostic::error("lineage::no-run", format!("there is no run {run}"))
-                .help("`mlbuild log` lists the runs");
+    let side = |compared: Option<&Compared>, back: usize| match compared {
+        Some(compared) => side(&lineage, compared),
+        None => last.get(back).map(|run| Side::Run(run.id)).ok_or_else(|| {
+            let message = "there is only one run to compare";
+            let diagnostic = Diagnostic::error("lineage::one-run", message)
+                .help("build again, then compare; `mlbuild log` lists the runs");
             (Fault::User, diagnostic)
-        })?;
-        Ok(targets.into_iter().map(|t| (t.label.clone(), t)).collect())
+        }),
     };
-    let (before, after) = (targets(old)?, targets(new)?);
+    let (new, old) = (side(new, 0)?, side(old, 1)?);
+    let before = targets(project, &lineage, &old)?;
+    let after = targets(project, &lineage, &new)?;
     let labels: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let mut differences = Vec::new();
     for label in labels {
@@ -158,6 +164,86 @@ pub fn diff_runs(
         }
     }
     Ok((old, new, differences))
+}
+
+fn unreadable(error: LineageError) -> (Fault, Diagnostic) {
+    let diagnostic = Diagnostic::error("lineage::unreadable", error.to_string());
+    (Fault::Environment, diagnostic)
+}
+
+fn side(lineage: &Lineage, compared: &Compared) -> Result<Side, (Fault, Diagnostic)> {
+    match compared {
+        Compared::Run(run) => Ok(Side::Run(*run)),
+        Compared::Commit { commit, name } => {
+            let run = lineage.run_of_commit(commit).map_err(unreadable)?;
+            run.map(Side::Run).ok_or_else(|| {
+                let message = format!("nothing was built of commit `{name}` as it is");
+                let diagnostic = Diagnostic::error("lineage::no-commit", message)
+                    .help("check it out and build; runs of a work tree with changes do not count");
+                (Fault::User, diagnostic)
+            })
+        }
+        Compared::Profile(name) => Ok(Side::Profile(name.clone())),
+    }
+}
+
+/// The targets of one side, by label.
+fn targets(
+    project: &Project,
+    lineage: &Lineage,
+    side: &Side,
+) -> Result<BTreeMap<String, RunTarget>, (Fault, Diagnostic)> {
+    let targets = match side {
+        Side::Run(run) => lineage
+            .run_targets(*run)
+            .map_err(unreadable)?
+            .ok_or_else(|| {
+                let diagnostic =
+                    Diagnostic::error("lineage::no-run", format!("there is no run {run}"))
+                        .help("`mlbuild log` lists the runs");
+                (Fault::User, diagnostic)
+            })?,
+        Side::Profile(name) => {
+            let targets = project.graph.targets();
+            let last = |target: &Target| last_target(project, name.as_deref(), &target.label);
+            targets.filter_map(last).collect()
+        }
+    };
+    if let (Side::Profile(name), []) = (side, &*targets) {
+        let name = name.as_deref().unwrap_or(DEFAULT_PROFILE);
+        let message = format!("nothing was built under profile `{name}`");
+        let help = format!("`mlbuild build --profile {name}` builds it");
+        let diagnostic = Diagnostic::error("lineage::no-profile", message).help(help);
+        return Err((Fault::User, diagnostic));
+    }
+    Ok(targets.into_iter().map(|t| (t.label.clone(), t)).collect())
+}
+
+/// A target as it was last built under a profile; `None` if it never was.
+fn last_target(project: &Project, profile: Option<&str>, label: &Label) -> Option<RunTarget> {
+    let keys = project.last_build_of(profile, label).keys;
+    let results = keys
+        .iter()
+        .map(|key| Some((*key, project.cache.lookup(key).ok()??)));
+    let results: Option<Vec<(ActionKey, ActionResult)>> = results.collect();
+    let label = label.to_string();
+    if keys.is_empty() {
+        return None;
+    }
+    // Checks yield nothing; the last stage that yields something is the target's.
+    let made = |(key, result): (ActionKey, ActionResult)| {
+        (!result.artifact.tree.entries().is_empty()).then(|| (key, result.artifact.digest()))
+    };
+    let made = results.and_then(|results| results.into_iter().rev().find_map(made));
+    Some(RunTarget {
+        label,
+        outcome: match made {
+            Some(_) => "built".to_owned(),
+            None => "no longer in the cache".to_owned(),
+        },
+        artifact: made.map(|(_, artifact)| artifact),
+        key: made.map(|(key, _)| key),
+    })
 }
 
 fn difference(

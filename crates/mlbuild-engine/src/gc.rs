@@ -1,10 +1,11 @@
 //! What of the cache is needed, and by what name people know what is not.
 //!
 //! The cache knows keys and sizes; which keys matter is known here: those of the project as it is declared now (and of
-//! its last builds, since the keys of what lies downstream of a change are not known before it is built), those that
-//! pins hold, and those that targets had in their last states, from lineage.
+//! its last builds, under every profile, since the keys of what lies downstream of a change are not known before it is built),
+//! those that pins hold, and those that targets had in their last states, from lineage.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::time::{Duration, SystemTime};
 
 use mlbuild_action::{ActionKey, Diagnostic};
@@ -13,7 +14,7 @@ use mlbuild_lineage::{Lineage, LineageError, Maker, RunId};
 use mlbuild_manifest::Label;
 
 use crate::plan::plan;
-use crate::project::{Executors, Project, lineage_path};
+use crate::project::{Executors, Project, last_name, lineage_path};
 
 /// What a collection is to leave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,9 +152,13 @@ fn keep(
     for planned in plan(project, &all, executors) {
         current.extend(planned.keys);
     }
-    let targets: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
-    for target in &targets {
-        current.extend(project.cache.last_build(target).keys);
+    let mut targets = BTreeSet::new();
+    let profiles = iter::once(None).chain(project.profiles.iter().map(|name| Some(&**name)));
+    for profile in profiles {
+        for label in &all {
+            current.extend(project.last_build_of(profile, label).keys);
+            targets.insert(last_name(profile, label));
+        }
     }
     let pins = project.cache.pins().map_err(unreadable)?;
     let history = match lineage {

@@ -36,19 +36,19 @@ mod witness;
 
 pub use build::{Build, Emit, build};
 pub use columns::{ColumnLineage, FlowKind, Place, Reached, column_lineage};
-pub use diff::{ArtifactDiff, Compared, RowDiff, RunDifference, TargetDiff, diff_runs};
+pub use diff::{ArtifactDiff, Compared, RowDiff, RunDifference, Side, TargetDiff, diff};
 pub use event::{Event, Fault, Outcome, Summary};
 pub use fsck::{Finding, Findings, fsck};
 pub use gc::{
     Collection, CollectionOptions, Leaving, LeavingCheckpoint, collect, collection, usage,
 };
 pub use logs::log_path;
-pub use mlbuild_lineage::RunId;
+pub use mlbuild_lineage::{Rebuild, RunId};
 pub use pin::pin;
 pub use plan::{Planned, Verdict, plan};
 pub use project::{Executors, Options, Project, TableFiles, lineage_path, state_folder};
 pub use reason::{Change, ColumnChange, FileChange, StaleReason, Unread};
-pub use record::{Estimate, Rebuild, Recorder, RunRecord, estimates, last_rebuild, open_lineage};
+pub use record::{Estimate, Recorder, RunRecord, estimates, last_rebuild, open_lineage};
 pub use schedule::Slots;
 pub use snapshot::{Question, Snapshot};
 pub use verify::{Difference, Reproduction, RowDifference, Verified, verify};

@@ -129,7 +129,7 @@ fn reads_of_last(
     executors: &Executors,
     analyses: &mut Analyses<'_>,
 ) -> Reads {
-    let last = project.cache.last_build(&label.to_string());
+    let last = project.last_build(label);
     let table = |input: &Label| {
         let digest = last.inputs.get(&input.to_string())?;
         project.cache.table(digest)
@@ -179,7 +179,7 @@ fn plan_target(
         .graph
         .target(label)
         .expect("the graph orders its own targets");
-    let last = project.cache.last_build(&label.to_string());
+    let last = project.last_build(label);
     let mut keys = Vec::new();
     let mut artifact = None;
     let mut saves = Duration::ZERO;

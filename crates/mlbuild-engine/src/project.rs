@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use mlbuild_action::{Diagnostic, Executor, Work};
-use mlbuild_cache::{Cache, CacheError};
+use mlbuild_cache::{Cache, CacheError, LastBuild};
 use mlbuild_graph::Graph;
 use mlbuild_manifest::Label;
 
@@ -17,6 +17,10 @@ pub struct Project {
     pub root: PathBuf,
     /// The targets.
     pub graph: Graph,
+    /// The profile that they are built under; `None` for the manifest as it stands.
+    pub profile: Option<String>,
+    /// All profiles of the manifest.
+    pub profiles: Vec<String>,
     /// The cache.
     pub cache: Cache,
     /// When this process opened the project; source files that are younger are looked at twice.
@@ -41,6 +45,8 @@ impl Project {
         Ok(Self {
             root: root.to_owned(),
             graph,
+            profile: None,
+            profiles: Vec::new(),
             cache,
             opened: now,
             witness,
@@ -53,10 +59,45 @@ impl Project {
     }
 
     /// Where the artifact of `label` is placed, relative to the project: tables at
-    /// `out/data/name.parquet`, all else in the folder `out/kind/name`.
+    /// `out/data/name.parquet`, all else in the folder `out/kind/name`; under a profile at the same place below
+    /// `out/profile/NAME`.
     pub fn out_path(&self, label: &Label, is_table: bool) -> String {
         let end = if is_table { ".parquet" } else { "" };
-        format!("out/{}/{}{end}", label.kind().as_str(), label.name())
+        let profile = self.profile.as_ref();
+        let profile = profile.map_or(String::new(), |name| format!("profile/{name}/"));
+        format!(
+            "out/{profile}{}/{}{end}",
+            label.kind().as_str(),
+            label.name()
+        )
+    }
+
+    /// What `label` was when it was last built: under this profile, else without one.
+    pub(crate) fn last_build(&self, label: &Label) -> LastBuild {
+        match self.last_build_of(self.profile.as_deref(), label) {
+            own if own == LastBuild::default() => self.last_build_of(None, label),
+            own => own,
+        }
+    }
+
+    /// What `label` was when it was last built under `profile`; the default if it never was.
+    pub(crate) fn last_build_of(&self, profile: Option<&str>, label: &Label) -> LastBuild {
+        self.cache.last_build(&last_name(profile, label))
+    }
+
+    /// Remembers `this` as what `label` is now, where it was `last`.
+    pub(crate) fn set_last_build(
+        &self,
+        label: &Label,
+        this: &LastBuild,
+        last: &LastBuild,
+    ) -> Result<(), CacheError> {
+        let profile = self.profile.as_deref();
+        // Under a profile `last` may be what it is without one.
+        if this == last && (profile.is_none() || self.last_build_of(profile, label) == *this) {
+            return Ok(());
+        }
+        self.cache.set_last_build(&last_name(profile, label), this)
     }
 
     /// Where the output of a target that a check or gate rejected is kept to be looked at.
@@ -65,6 +106,14 @@ impl Project {
             .join("rejected")
             .join(label.kind().as_str())
             .join(label.name())
+    }
+}
+
+/// The name under which the last build of `label` under `profile` is remembered.
+pub(crate) fn last_name(profile: Option<&str>, label: &Label) -> String {
+    match profile {
+        None => label.to_string(),
+        Some(profile) => format!("{profile}/{label}"),
     }
 }
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 use mlbuild_action::{ActionResult, Artifact, Diagnostic, Work};
 use mlbuild_digest::Digest;
 use mlbuild_lineage::{
-    ActionRecord, ArtifactRecord, Cell, EpochRecord, InputRecord, Lineage, LineageError, Micros,
-    Run, RunId, RunStart, RunStatus, TargetRecord,
+    ActionRecord, ArtifactRecord, EpochRecord, GivenRecord, InputRecord, Lineage, LineageError,
+    Micros, Rebuild, Run, RunId, RunStart, RunStatus, TargetRecord,
 };
-use mlbuild_manifest::Label;
+use mlbuild_manifest::{Label, Variant};
 
 use crate::columns::flows;
 use crate::project::{Project, lineage_path, state_folder};
@@ -29,6 +29,8 @@ pub struct RunRecord {
     pub arguments: Vec<String>,
     /// What the user selected.
     pub selection: Vec<String>,
+    /// What the user made of the manifest.
+    pub variant: Variant,
     /// The version of mlbuild.
     pub version: String,
 }
@@ -90,11 +92,19 @@ impl<'a> Recorder<'a> {
         let RunRecord {
             arguments,
             selection,
+            variant,
             version,
         } = run;
+        let given = variant.given().map(|(label, name, value)| GivenRecord {
+            label: label.to_owned(),
+            name: name.to_owned(),
+            value: value.to_owned(),
+        });
         let start = RunStart {
             command: arguments,
             selection,
+            given: given.collect(),
+            profile: variant.profile,
             started: now(),
             tools: BTreeMap::from([("mlbuild".to_owned(), version)]),
         };
@@ -118,7 +128,7 @@ impl<'a> Recorder<'a> {
         };
         let names: Vec<String> = labels.iter().map(ToString::to_string).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        match lineage.durations(&names) {
+        match lineage.durations(&names, self.start.profile.as_deref()) {
             Ok(durations) => labels
                 .iter()
                 .filter_map(|label| Some((label.clone(), *durations.get(&label.to_string())?)))
@@ -320,19 +330,6 @@ pub(crate) fn reason_text(reasons: &[StaleReason]) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// The last time a target was built or restored.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rebuild {
-    /// The run's number.
-    pub run: String,
-    /// When, as `2026-01-31T12:00:00.000Z`.
-    pub at: String,
-    /// `built` or `restored`.
-    pub outcome: String,
-    /// Why, a line each.
-    pub reasons: Vec<String>,
-}
-
 /// What earlier builds say of building a target again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Estimate {
@@ -342,7 +339,7 @@ pub struct Estimate {
     pub size_bytes: Option<u64>,
 }
 
-/// What lineage says of building each of `labels`; nothing where there is no history.
+/// What lineage says of building each of `labels` under the project's profile; nothing where there is no history.
 ///
 /// # Errors
 /// Those of reading the lineage database.
@@ -355,7 +352,11 @@ pub fn estimates(
     };
     let names: Vec<String> = labels.iter().map(ToString::to_string).collect();
     let texts: Vec<&str> = names.iter().map(String::as_str).collect();
-    let (durations, sizes) = (lineage.durations(&texts)?, lineage.sizes(&texts)?);
+    let profile = project.profile.as_deref();
+    let (durations, sizes) = (
+        lineage.durations(&texts, profile)?,
+        lineage.sizes(&texts, profile)?,
+    );
     let estimate = |name: &String| Estimate {
         duration: durations.get(name).copied(),
         size_bytes: sizes.get(name).copied(),
@@ -364,28 +365,13 @@ pub fn estimates(
     Ok(labels.iter().cloned().zip(estimates).collect())
 }
 
-/// When and why `label` was last built or restored, as lineage has it; `None` if it never was.
+/// When and why `label` was last built or restored under the project's profile, as lineage has it; `None` if it never was.
 ///
 /// # Errors
 /// Those of reading the lineage database.
 pub fn last_rebuild(project: &Project, label: &Label) -> Result<Option<Rebuild>, LineageError> {
-    let Some(lineage) = Lineage::open_read_only(&lineage_path(&project.root))? else {
-        return Ok(None);
-    };
-    // A label is made of letters, digits, `_` and one `:`: nothing in it needs to be quoted.
-    let table = lineage.query(&format!(
-        "select run, started, outcome, coalesce(reason, '') from targets \
-         where label = '{label}' and outcome in ('built', 'restored') order by run desc limit 1"
-    ))?;
-    let text = |cell: &Cell| match cell {
-        Cell::Int(number) => number.to_string(),
-        Cell::Text(text) => text.clone(),
-        Cell::Null | Cell::Float(_) | Cell::Blob(_) => String::new(),
-    };
-    Ok(table.rows.first().map(|row| Rebuild {
-        run: text(&row[0]),
-        at: text(&row[1]),
-        outcome: text(&row[2]),
-        reasons: text(&row[3]).lines().map(str::to_owned).collect(),
-    }))
+    match Lineage::open_read_only(&lineage_path(&project.root))? {
+        Some(lineage) => lineage.last_rebuild(&label.to_string(), project.profile.as_deref()),
+        None => Ok(None),
+    }
 }

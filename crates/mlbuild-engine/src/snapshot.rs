@@ -22,7 +22,7 @@ use std::time::Duration;
 use mlbuild_cache::{Cache, Looks, Stat, Viewpoint};
 use mlbuild_digest::{Digest, Encoder};
 use mlbuild_lineage::RunId;
-use mlbuild_manifest::Label;
+use mlbuild_manifest::{Label, Variant};
 
 use crate::witness::Witness;
 use crate::{Event, Outcome, Summary};
@@ -35,9 +35,14 @@ const LOOKS_A_THREAD: usize = 1000;
 pub struct Question(Digest);
 
 impl Question {
-    /// The question of a build that selects `selection`, `on_cpu` or as declared, by the program `version`; `None` if what it
-    /// selects depends on targets that it may then not look at.
-    pub fn new(selection: &[String], on_cpu: bool, version: &str) -> Option<Self> {
+    /// The question of a build of this `variant` that selects `selection`, `on_cpu` or as declared, by the program `version`;
+    /// `None` if what it selects depends on targets that it may then not look at.
+    pub fn new(
+        selection: &[String],
+        variant: &Variant,
+        on_cpu: bool,
+        version: &str,
+    ) -> Option<Self> {
         if selection
             .iter()
             .any(|expression| expression.contains("state:"))
@@ -47,6 +52,13 @@ impl Question {
         let mut encoder = Encoder::new("mlbuild snapshot v1");
         encoder.part("version", version.as_bytes());
         encoder.part("device", if on_cpu { b"cpu" } else { b"" });
+        let Variant { profile, params } = variant;
+        if let Some(profile) = profile {
+            encoder.part("profile", profile.as_bytes());
+        }
+        for param in params {
+            encoder.part("param", param.as_bytes());
+        }
         for expression in selection {
             encoder.part("selection", expression.as_bytes());
         }

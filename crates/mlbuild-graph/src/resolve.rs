@@ -43,6 +43,7 @@ pub fn resolve(manifest: &Manifest) -> (Graph, Vec<Diagnostic>) {
     } = resolver;
     diagnostics.extend(cycles(&references));
     diagnostics.sort_by(|a, b| place(a).cmp(&place(b)));
+    manifest.relocate(&mut diagnostics);
     (Graph::new(targets), diagnostics)
 }
 

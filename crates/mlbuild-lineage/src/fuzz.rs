@@ -22,7 +22,7 @@ fn no_bytes_break_readers() {
         if let Ok(Some(lineage)) = Lineage::open_read_only(&path) {
             let _ = lineage.query("select * from targets");
             let _ = lineage.last_runs(2);
-            let _ = lineage.durations(&["data:a"]);
+            let _ = lineage.durations(&["data:a"], None);
         }
         assert_eq!(
             std::fs::read(&path).unwrap(),

@@ -32,10 +32,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use error::LineageError;
-pub use query::{Cell, Maker, QueryTable, RunSummary, RunTarget};
+pub use query::{Cell, Maker, QueryTable, Rebuild, RunSummary, RunTarget};
 pub use record::{
-    ActionRecord, ArtifactRecord, EpochRecord, FlowKind, FlowRecord, InputRecord, Micros, Outcome,
-    RunId, RunStart, RunStatus, TargetRecord,
+    ActionRecord, ArtifactRecord, EpochRecord, FlowKind, FlowRecord, GivenRecord, InputRecord,
+    Micros, Outcome, RunId, RunStart, RunStatus, TargetRecord,
 };
 pub use run::Run;
 pub use schema::SCHEMA_VERSION;
@@ -53,6 +53,8 @@ const BUSY: Duration = Duration::from_secs(5);
 pub struct Lineage {
     connection: Connection,
     path: PathBuf,
+    /// The schema of what is open: an older one may be read.
+    version: u32,
 }
 
 impl Lineage {
@@ -73,6 +75,7 @@ impl Lineage {
         let pragmas =
             "pragma journal_mode = delete; pragma synchronous = full; pragma foreign_keys = on;";
         schema::prepare(&mut lineage.connection, path, schema::MIGRATIONS)?;
+        lineage.version = SCHEMA_VERSION;
         lineage.connection.execute_batch(pragmas).within(path)?;
         Ok(lineage)
     }
@@ -87,11 +90,11 @@ impl Lineage {
             return Ok(None);
         }
         let open = || {
-            let lineage = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            let version = schema::version(&lineage.connection, path)?;
-            Ok((lineage, version))
+            let mut lineage = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            lineage.version = schema::version(&lineage.connection, path)?;
+            Ok(lineage)
         };
-        let (lineage, version) = match open() {
+        let lineage = match open() {
             Err(LineageError::HalfWritten { .. }) => {
                 // Who may write undoes it by looking.
                 let writer = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -101,7 +104,7 @@ impl Lineage {
             opened => opened?,
         };
         // An empty file is what a build leaves that was killed while it made the database.
-        Ok((version > 0).then_some(lineage))
+        Ok((lineage.version > 0).then_some(lineage))
     }
 
     fn connect(path: &Path, access: OpenFlags) -> Result<Self, LineageError> {
@@ -112,6 +115,7 @@ impl Lineage {
         Ok(Self {
             connection,
             path: path.to_owned(),
+            version: 0,
         })
     }
 }

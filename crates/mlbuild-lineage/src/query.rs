@@ -65,6 +65,19 @@ pub struct Maker {
     pub run: RunId,
 }
 
+/// The last time a target was built or restored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rebuild {
+    /// The run.
+    pub run: RunId,
+    /// When, as `2026-01-31T12:00:00.000Z`.
+    pub at: String,
+    /// `built` or `restored`.
+    pub outcome: String,
+    /// Why, a line each.
+    pub reasons: Vec<String>,
+}
+
 /// A run, in a list of runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RunSummary {
@@ -197,19 +210,33 @@ impl Lineage {
         read().within(&self.path)
     }
 
-    /// How long each target takes to build: the median over its last five builds. Targets never built are left out.
+    /// The profile of the run of a `target t`, as SQL. Before schema 3 there were no profiles.
+    fn profile(&self) -> &'static str {
+        match self.version {
+            ..3 => "null",
+            _ => "(select r.profile from run r where r.id = t.run)",
+        }
+    }
+
+    /// How long each target takes to build under `profile`: the median over its last five builds. Targets never built are
+    /// left out.
     ///
     /// # Errors
     /// Those of reading.
-    pub fn durations(&self, labels: &[&str]) -> Result<BTreeMap<String, Duration>, LineageError> {
+    pub fn durations(
+        &self,
+        labels: &[&str],
+        profile: Option<&str>,
+    ) -> Result<BTreeMap<String, Duration>, LineageError> {
         let read = || {
-            let mut builds = self.connection.prepare_cached(
+            let mut builds = self.connection.prepare_cached(&format!(
                 "select sum(a.duration_micros) from target t join action a on a.target = t.id \
-                 where t.label = ? and t.outcome = 'built' group by t.id order by t.id desc limit ?",
-            )?;
+                 where t.label = ? and t.outcome = 'built' and {} is ? group by t.id order by t.id desc limit ?",
+                self.profile()
+            ))?;
             let mut durations = BTreeMap::new();
             for label in labels {
-                let parameters = (label, BUILDS_REMEMBERED as i64);
+                let parameters = (label, profile, BUILDS_REMEMBERED as i64);
                 let mut micros = builds
                     .query_map(parameters, |row| row.get(0))?
                     .collect::<rusqlite::Result<Vec<i64>>>()?;
@@ -226,20 +253,25 @@ impl Lineage {
 }
 
 impl Lineage {
-    /// The size in bytes of each target's last artifact. Targets that have none are left out.
+    /// The size in bytes of each target's last artifact under `profile`. Targets that have none are left out.
     ///
     /// # Errors
     /// Those of reading.
-    pub fn sizes(&self, labels: &[&str]) -> Result<BTreeMap<String, u64>, LineageError> {
+    pub fn sizes(
+        &self,
+        labels: &[&str],
+        profile: Option<&str>,
+    ) -> Result<BTreeMap<String, u64>, LineageError> {
         let read = || {
-            let mut last = self.connection.prepare_cached(
+            let mut last = self.connection.prepare_cached(&format!(
                 "select a.bytes from target t join artifact a on a.digest = t.artifact \
-                 where t.label = ? order by t.id desc limit 1",
-            )?;
+                 where t.label = ? and {} is ? order by t.id desc limit 1",
+                self.profile()
+            ))?;
             let mut sizes = BTreeMap::new();
             for label in labels {
                 let size = last
-                    .query_row([label], |row| row.get::<_, i64>(0))
+                    .query_row((label, profile), |row| row.get::<_, i64>(0))
                     .optional()?;
                 if let Some(size) = size {
                     sizes.insert((*label).to_owned(), u64::try_from(size).unwrap_or(0));
@@ -252,17 +284,52 @@ impl Lineage {
 }
 
 impl Lineage {
+    /// When and why a target was last built or restored under `profile`; `None` if it never was.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn last_rebuild(
+        &self,
+        label: &str,
+        profile: Option<&str>,
+    ) -> Result<Option<Rebuild>, LineageError> {
+        let last = format!(
+            "select t.run, strftime('%Y-%m-%dT%H:%M:%fZ', t.started / 1e6, 'unixepoch'), t.outcome, \
+                    coalesce(t.reason, '') \
+             from target t where t.label = ? and t.outcome in ('built', 'restored') and {} is ? \
+             order by t.id desc limit 1",
+            self.profile()
+        );
+        let rebuild = |row: &rusqlite::Row<'_>| {
+            Ok(Rebuild {
+                run: RunId(row.get(0)?),
+                at: row.get(1)?,
+                outcome: row.get(2)?,
+                reasons: row
+                    .get::<_, String>(3)?
+                    .lines()
+                    .map(str::to_owned)
+                    .collect(),
+            })
+        };
+        let found = self.connection.query_row(&last, (label, profile), rebuild);
+        found.optional().within(&self.path)
+    }
+
     /// The keys of what each target was in the last `states` states that successful runs left it in, for all targets
-    /// there ever were. A state is a list of keys: runs that left a target as it was count once, and so does a return.
+    /// there ever were and under every profile. A state is a list of keys: runs that left a target as it was count once,
+    /// and so does a return.
     ///
     /// # Errors
     /// Those of reading.
     pub fn recent_keys(&self, states: usize) -> Result<BTreeSet<ActionKey>, LineageError> {
         let read = || {
-            let mut statement = self.connection.prepare_cached(
-                "select t.label, t.id, a.key from target t join action a on a.target = t.id \
-                 where t.outcome in ('built', 'restored') order by t.label, t.id desc, a.stage",
-            )?;
+            let mut statement = self.connection.prepare_cached(&format!(
+                "select t.label || char(10) || coalesce({}, ''), t.id, a.key \
+                 from target t join action a on a.target = t.id \
+                 where t.outcome in ('built', 'restored') order by 1, t.id desc, a.stage",
+                self.profile()
+            ))?;
             let mut rows = statement.query([])?;
             let mut recent: BTreeMap<String, BTreeSet<Vec<String>>> = BTreeMap::new();
             let mut state: (String, i64, Vec<String>) = Default::default();

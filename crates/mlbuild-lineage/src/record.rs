@@ -47,10 +47,25 @@ pub struct RunStart {
     pub command: Vec<String>,
     /// What the user selected: `+model:recs`; empty for everything.
     pub selection: Vec<String>,
+    /// The profile that it is built under, if any.
+    pub profile: Option<String>,
+    /// The parameters given on the command line, in their order.
+    pub given: Vec<GivenRecord>,
     /// When it started.
     pub started: Micros,
     /// Versions of the tools, by name: `mlbuild`, `datafusion`, `torch`.
     pub tools: BTreeMap<String, String>,
+}
+
+/// A parameter given on the command line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GivenRecord {
+    /// The target.
+    pub label: String,
+    /// Which parameter of it.
+    pub name: String,
+    /// Its value, as it was written.
+    pub value: String,
 }
 
 /// How a run ended.

@@ -6,8 +6,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::error::{In, refused};
 use crate::record::{
-    ActionRecord, ArtifactRecord, EpochRecord, FlowRecord, Micros, Outcome, RunId, RunStart,
-    RunStatus, TargetRecord,
+    ActionRecord, ArtifactRecord, EpochRecord, FlowRecord, GivenRecord, Micros, Outcome, RunId,
+    RunStart, RunStatus, TargetRecord,
 };
 use crate::{Lineage, LineageError};
 
@@ -149,7 +149,9 @@ impl Run<'_> {
         let waiting = std::mem::take(&mut self.waiting);
         self.presses = false;
         let (start, known) = (&self.start, self.id);
-        let Lineage { connection, path } = &mut *self.lineage;
+        let Lineage {
+            connection, path, ..
+        } = &mut *self.lineage;
         let written = write(connection, path, |transaction| {
             let run = match known {
                 Some(run) => run,
@@ -191,6 +193,8 @@ fn insert_run(transaction: &Transaction<'_>, start: &RunStart) -> rusqlite::Resu
     let RunStart {
         command,
         selection,
+        profile,
+        given,
         started,
         tools,
     } = start;
@@ -200,13 +204,18 @@ fn insert_run(transaction: &Transaction<'_>, start: &RunStart) -> rusqlite::Resu
         [],
     )?;
     transaction.execute(
-        "insert into run (command, selection, started) values (?, ?, ?)",
-        params![command.join(" "), selection.join(" "), started],
+        "insert into run (command, selection, started, profile) values (?, ?, ?, ?)",
+        params![command.join(" "), selection.join(" "), started, profile],
     )?;
     let run = transaction.last_insert_rowid();
     for (name, version) in tools {
         let insert = "insert into tool (run, name, version) values (?, ?, ?)";
         transaction.execute(insert, params![run, name, version])?;
+    }
+    for GivenRecord { label, name, value } in given {
+        // Of a parameter that is given twice the last value counts.
+        let insert = "insert or replace into given (run, label, name, value) values (?, ?, ?, ?)";
+        transaction.execute(insert, params![run, label, name, value])?;
     }
     Ok(run)
 }

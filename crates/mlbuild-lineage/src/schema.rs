@@ -12,7 +12,11 @@ use crate::{Lineage, LineageError};
 const APPLICATION_ID: u32 = 0x6d6c_6264;
 
 /// The statement batches that lead from schema `i` to schema `i + 1`. Published ones never change.
-pub(crate) const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema-2.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema-2.sql"),
+    include_str!("schema-3.sql"),
+];
 
 /// The schema that this crate writes, which is SQLite's `user_version`.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;

@@ -21,6 +21,21 @@ fn start(at: Micros) -> RunStart {
         selection: vec!["model:recs".to_owned()],
         started: at,
         tools: BTreeMap::from([("mlbuild".to_owned(), "0.1.0".to_owned())]),
+        ..RunStart::default()
+    }
+}
+
+/// The start of a run under the profile `small`, with a parameter that was given twice.
+fn start_small(at: Micros) -> RunStart {
+    let given = ["2", "3"].map(|epochs| GivenRecord {
+        label: "model:recs".to_owned(),
+        name: "epochs".to_owned(),
+        value: epochs.to_owned(),
+    });
+    RunStart {
+        profile: Some("small".to_owned()),
+        given: given.into(),
+        ..start(at)
     }
 }
 
@@ -233,7 +248,7 @@ fn the_views_have_the_documented_columns() {
         }
         assert_eq!(documented, columns.join(","), "{view}");
     }
-    assert_eq!(views.len(), 11);
+    assert_eq!(views.len(), 12);
 }
 
 #[test]
@@ -396,7 +411,9 @@ fn durations_are_medians_of_the_last_builds() {
         run.target(target("data:b", Outcome::Restored, &[], "b", micros));
         run.end(RunStatus::Done, 0).unwrap();
     }
-    let durations = lineage.durations(&["data:a", "data:b", "data:c"]).unwrap();
+    let durations = lineage
+        .durations(&["data:a", "data:b", "data:c"], None)
+        .unwrap();
     let expected = BTreeMap::from([("data:a".to_owned(), Duration::from_micros(30))]);
     assert_eq!(durations, expected);
 }
@@ -610,6 +627,88 @@ fn a_database_of_the_first_schema_gains_column_edges() {
 }
 
 #[test]
+fn a_database_of_the_second_schema_is_read_as_it_is_and_gains_profiles_when_it_is_written() {
+    let (_dir, path) = database();
+    let mut before = Lineage::open(&path).unwrap();
+    record_a_build(&mut before, 0);
+    drop(before);
+    // As the second schema had it.
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(
+        "drop view given_parameters; drop table given; drop view runs; \
+         alter table run drop column profile; create view runs as select id as run, command from run; \
+         pragma user_version = 2",
+    )
+    .unwrap();
+    drop(old);
+
+    let lineage = Lineage::open_read_only(&path).unwrap().unwrap();
+    assert_eq!(lineage.version, 2);
+    let knows = |lineage: &Lineage, profile| {
+        let label = ["data:a"];
+        (
+            lineage.durations(&label, profile).unwrap().len(),
+            lineage.sizes(&label, profile).unwrap().len(),
+            lineage.last_rebuild("data:a", profile).unwrap().is_some(),
+        )
+    };
+    assert_eq!(knows(&lineage, None), (1, 1, true));
+    assert_eq!(knows(&lineage, Some("small")), (0, 0, false));
+    assert!(!lineage.recent_keys(1).unwrap().is_empty());
+    drop(lineage);
+
+    let mut lineage = Lineage::open(&path).unwrap();
+    let mut run = lineage.begin_run(start_small(5));
+    run.target(target("data:a", Outcome::Built, &[], "small", 7));
+    run.end(RunStatus::Done, 6).unwrap();
+    assert_eq!(knows(&lineage, None), (1, 1, true));
+    assert_eq!(knows(&lineage, Some("small")), (1, 1, true));
+    assert_eq!(
+        cells(&lineage, "select run, profile from runs order by run"),
+        [[Cell::Int(1), Cell::Null], [Cell::Int(2), text("small")]]
+    );
+    assert_eq!(
+        cells(
+            &lineage,
+            "select run, label, name, value from given_parameters"
+        ),
+        [[Cell::Int(2), text("model:recs"), text("epochs"), text("3")]]
+    );
+    let copy = schema::with_end(&path, ".v2");
+    assert_eq!(Lineage::open_read_only(&copy).unwrap().unwrap().version, 2);
+}
+
+#[test]
+fn what_is_known_of_a_target_is_known_by_profile() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    for (at, start, output, micros) in [
+        (1, start(1), "full", 900),
+        (2, start_small(2), "small", 10),
+        (3, start_small(3), "smaller", 10),
+    ] {
+        let mut run = lineage.begin_run(start);
+        let mut target = target("data:a", Outcome::Built, &[], output, micros);
+        let key = [("label".to_owned(), output.to_owned())].into();
+        target.actions[0].key = Description::from_parts(key).key();
+        run.target(target);
+        run.end(RunStatus::Done, at).unwrap();
+    }
+    let micros = |profile| lineage.durations(&["data:a"], profile).unwrap()["data:a"].as_micros();
+    assert_eq!((micros(None), micros(Some("small"))), (900, 10));
+    let run = |profile| {
+        lineage
+            .last_rebuild("data:a", profile)
+            .unwrap()
+            .unwrap()
+            .run
+    };
+    assert_eq!((run(None), run(Some("small"))), (RunId(1), RunId(3)));
+    // One state of each: what is built often under one profile does not push out the other's.
+    assert_eq!(lineage.recent_keys(1).unwrap().len(), 2);
+}
+
+#[test]
 fn a_failed_migration_changes_nothing() {
     let (_dir, path) = database();
     let mut lineage = Lineage::open(&path).unwrap();
@@ -632,7 +731,8 @@ fn the_schemas_do_not_move() {
         digests.collect::<Vec<_>>(),
         [
             "95ab6d3b4da13eba9d80764cb148fa7c37a835814ac93df3af91357e334148ca",
-            "d668c1b2c251d3718b8cd3a44d576df8e7761e711133cd1a7a366a140ef20e2b"
+            "d668c1b2c251d3718b8cd3a44d576df8e7761e711133cd1a7a366a140ef20e2b",
+            "c7ea271230b5704f73d16e1a8a8fe4136e4720b7a4fc3b28ed1b4aa607a34535"
         ]
     );
 }

@@ -42,12 +42,27 @@ impl<T> Deref for Spanned<T> {
 pub struct Manifest {
     /// The manifest's file: what the ranges of [`Spanned`] values are about.
     pub file: String,
+    /// Length of its text in bytes: ranges behind it are of parameters given on the command line.
+    pub text_bytes: usize,
+    /// The profiles that it declares, sorted.
+    pub profiles: Vec<String>,
     /// The project.
     pub project: Project,
     /// The targets, sorted by label.
     pub targets: Vec<Declaration>,
     /// Targets whose declaration could not be understood: not in `targets`, and already complained about.
     pub broken: BTreeSet<Label>,
+}
+
+impl Manifest {
+    /// A manifest that declares nothing yet.
+    pub(crate) fn of(text: &SourceText) -> Self {
+        Self {
+            file: text.path.clone(),
+            text_bytes: text.text.len(),
+            ..Self::default()
+        }
+    }
 }
 
 /// The project itself.

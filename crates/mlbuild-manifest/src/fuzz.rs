@@ -2,7 +2,7 @@
 
 use mlbuild_testing::{Corpus, assert_spans, fuzz};
 
-use crate::{Label, SourceText, memory_bytes, parse};
+use crate::{Label, SourceText, Variant, memory_bytes, parse_variant};
 
 /// Every rule, with most of its keys.
 const ALL: &str = r#"
@@ -66,11 +66,21 @@ metric = "hit_rate@10"
 min = 0.18
 [[report.recs.slice]]
 column = "country"
+
+[profile.small]
+description = "less"
+data.orders.path = "raw/sample.csv"
+[profile.small.data.sessions]
+sql = "select 1 as session_id"
+params = { gap_minutes = 45 }
 "#;
 
 const SMALL: &str = "[project]\nname = \"a\"\n[data.x]\npath = \"x.csv\"\n";
 
-const WORDS: [&str; 40] = [
+const WORDS: [&str; 43] = [
+    "[profile.small.",
+    "profile.",
+    "params.",
     "[",
     "[[",
     "]]",
@@ -131,12 +141,50 @@ fn no_manifest_breaks_parsing() {
             path: "mlbuild.toml".to_owned(),
             text,
         };
-        let (_, diagnostics) = parse(&manifest, &sql);
-        let files: Vec<_> = [&manifest].into_iter().chain(&sql).collect();
-        assert_spans(&diagnostics, |path| {
-            let file = files.iter().find(|file| file.path == path);
-            file.map(|file| file.text.as_str())
-        });
+        check(&manifest, &sql, &Variant::default());
+    });
+}
+
+fn check(manifest: &SourceText, sql: &[SourceText], variant: &Variant) {
+    let (_, diagnostics) = parse_variant(manifest, sql, variant);
+    let given = variant.source();
+    let files: Vec<_> = [manifest].into_iter().chain(sql).chain(&given).collect();
+    assert_spans(&diagnostics, |path| {
+        let file = files.iter().find(|file| file.path == path);
+        file.map(|file| file.text.as_str())
+    });
+}
+
+#[test]
+fn no_parameter_of_the_command_line_breaks_parsing() {
+    let corpus = Corpus {
+        inputs: &[
+            b"model:recs.epochs=3",
+            b"data:sessions.name='\xc3\xa4'",
+            b"data:orders.a={ b = [1] }",
+        ],
+        words: &[
+            "=",
+            ".",
+            ":",
+            "\"",
+            "\"\"\"",
+            "\n",
+            "#",
+            "data:",
+            "data:sessions.gap=",
+            "nan",
+        ],
+        rounds: 1_500,
+    };
+    let manifest = SourceText {
+        path: "mlbuild.toml".to_owned(),
+        text: ALL.to_owned(),
+    };
+    fuzz("param", corpus, |bytes| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let params = [text, "model:recs.dim=\"ä\"".to_owned()];
+        check(&manifest, &[], &Variant::new(Some("small"), &params));
     });
 }
 

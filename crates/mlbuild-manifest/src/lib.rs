@@ -21,6 +21,7 @@ mod nearest;
 mod parse;
 mod quantity;
 mod reader;
+mod variant;
 
 pub use architecture::{ARCHITECTURES, Architecture, ParamRange, Parameter, SubjectKind};
 pub use declaration::{
@@ -31,5 +32,6 @@ pub use declaration::{
 };
 pub use label::{BadLabel, BadPath, Kind, Label, ProjectPath, is_name};
 pub use nearest::{list, nearest};
-pub use parse::{MANIFEST_FILE, SQL_FOLDERS, parse};
+pub use parse::{MANIFEST_FILE, SQL_FOLDERS, parse, parse_variant};
 pub use quantity::{duration, memory_bytes};
+pub use variant::{DEFAULT_PROFILE, PARAM_SOURCE, Variant};

@@ -1,6 +1,8 @@
 //! The whole manifest: TOML, the project, and which targets there are.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::ops::Range;
 
 use mlbuild_action::{Diagnostic, SourceSpan};
@@ -8,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::definition::{Target, definition};
 use crate::reader::{Reader, Section};
+use crate::variant::{self, Declared, Variant};
 use crate::{
     Declaration, Definition, Kind, Label, Manifest, Project, Resources, Rule, Sandbox, SourceText,
     Spanned, checks, keys, list, nearest, quantity,
@@ -34,25 +37,90 @@ pub const SQL_FOLDERS: [&str; 2] = ["data", "features"];
 /// assert_eq!(manifest.targets[0].label.to_string(), "data:events");
 /// ```
 pub fn parse(manifest: &SourceText, sql: &[SourceText]) -> (Manifest, Vec<Diagnostic>) {
-    let mut reader = Reader {
-        file: &manifest.path,
-        text: &manifest.text,
-        diagnostics: Vec::new(),
-    };
-    let mut result = Manifest {
-        file: manifest.path.clone(),
-        ..Manifest::default()
-    };
+    parse_variant(manifest, sql, &Variant::default())
+}
+
+/// Reads what `variant` makes of a manifest, as [`parse`] does.
+///
+/// Mistakes are reported of every profile, whichever is asked for.
+pub fn parse_variant(
+    manifest: &SourceText,
+    sql: &[SourceText],
+    variant: &Variant,
+) -> (Manifest, Vec<Diagnostic>) {
+    let mut reader = Reader::new(manifest);
     let (document, errors) = DeTable::parse_recoverable(&manifest.text);
     if syntax(&mut reader, &errors) {
-        return (result, reader.diagnostics);
+        return (Manifest::of(manifest), reader.diagnostics);
     }
+    let mut base = document.into_inner();
+    let profiles = base.remove("profile");
+    let files = sql_files(&mut reader, sql);
+    let declared = Declared {
+        entered: variant::entered(&base),
+        files: &files,
+    };
+    let profiles = variant::profiles(&mut reader, profiles, &declared);
+    let names: Vec<String> = profiles
+        .iter()
+        .map(|profile| profile.name.clone())
+        .collect();
+    reader
+        .diagnostics
+        .extend(variant.expect_profile(&names).err());
+    let documents = variant::documents(&variant.params, manifest.text.len());
+    let given = variant::given(&mut reader, &variant.params, &documents, &declared);
+    let mut diagnostics = reader.diagnostics;
+    let mut chosen = None;
+    for profile in iter::once(None).chain(profiles.iter().map(Some)) {
+        let is_chosen = profile.map(|profile| &profile.name) == variant.profile.as_ref();
+        let mut files = files.clone();
+        let mut table = Cow::Borrowed(&base);
+        if let Some(profile) = profile {
+            profile.lay(table.to_mut(), &mut files);
+        }
+        for overlay in given.iter().filter(|_| is_chosen) {
+            variant::lay(table.to_mut(), overlay, &mut files);
+        }
+        let (read, found) = read(manifest, &table, &files, &declared.entered);
+        let new: Vec<_> = found
+            .into_iter()
+            .filter(|found| !diagnostics.contains(found))
+            .collect();
+        diagnostics.extend(new.into_iter().map(|found| match profile {
+            Some(profile) => profile.name_in(found),
+            None => found,
+        }));
+        if is_chosen || chosen.is_none() {
+            chosen = Some(read);
+        }
+    }
+    let mut chosen = chosen.expect("the manifest without a profile is always read");
+    chosen.profiles = names;
+    // The manifest comes first, then the SQL files.
+    diagnostics.sort_by_key(|diagnostic| {
+        let span = diagnostic.spans.first()?;
+        let other = (span.file != manifest.path).then(|| span.file.clone());
+        Some((other, span.range.start))
+    });
+    chosen.relocate(&mut diagnostics);
+    (chosen, diagnostics)
+}
+
+/// Reads the manifest as it is with all overlays; `entered` are the targets that have an entry without them.
+fn read(
+    manifest: &SourceText,
+    table: &DeTable<'_>,
+    sql_files: &BTreeMap<Label, &SourceText>,
+    entered: &BTreeSet<Label>,
+) -> (Manifest, Vec<Diagnostic>) {
+    let mut reader = Reader::new(manifest);
+    let mut result = Manifest::of(manifest);
     let root = Section {
         name: "the manifest".to_owned(),
-        table: document.get_ref(),
+        table,
         range: 0..0,
     };
-    let sql_files = sql_files(&mut reader, sql);
     result.project = project(&mut reader, &root);
     let mut seen = BTreeSet::new();
     for (key, _) in root.entries() {
@@ -86,7 +154,11 @@ pub fn parse(manifest: &SourceText, sql: &[SourceText]) -> (Manifest, Vec<Diagno
                 sql_file: sql_files.get(&label).copied(),
                 project: &result.project.name,
             };
-            match declaration(&mut reader, &target) {
+            let declaration = match (entered.contains(&label), target.sql_file) {
+                (false, Some(file)) => without_entry(&mut reader, &target, file),
+                _ => declaration(&mut reader, &target),
+            };
+            match declaration {
                 Some(declaration) => result.targets.push(declaration),
                 None => {
                     result.broken.insert(label);
@@ -96,18 +168,25 @@ pub fn parse(manifest: &SourceText, sql: &[SourceText]) -> (Manifest, Vec<Diagno
     }
     let empty = DeTable::default();
     for (label, file) in sql_files {
-        if !seen.contains(&label) {
-            let declaration = without_entry(&mut reader, &label, file, &empty);
-            result.targets.extend(declaration);
+        if seen.contains(label) {
+            continue;
         }
+        let section = Section {
+            name: format!("`{label}`"),
+            table: &empty,
+            range: 0..0,
+        };
+        let target = Target {
+            label,
+            section: &section,
+            sql_file: Some(file),
+            project: &result.project.name,
+        };
+        result
+            .targets
+            .extend(without_entry(&mut reader, &target, file));
     }
     result.targets.sort_by(|a, b| a.label.cmp(&b.label));
-    // The manifest comes first, then the SQL files.
-    reader.diagnostics.sort_by_key(|diagnostic| {
-        let span = diagnostic.spans.first()?;
-        let other = (span.file != manifest.path).then(|| span.file.clone());
-        Some((other, span.range.start))
-    });
     (result, reader.diagnostics)
 }
 
@@ -248,7 +327,7 @@ fn known_kind(reader: &mut Reader<'_>, key: &Spanned<String>) -> Option<Kind> {
     let kind = Kind::from_name(key);
     if kind.is_none() {
         let names = Kind::ALL.map(Kind::as_str);
-        let help = match nearest(key, names.into_iter().chain(["project"])) {
+        let help = match nearest(key, names.into_iter().chain(["project", "profile"])) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the kinds are {}", list(names)),
         };
@@ -319,25 +398,13 @@ fn declaration<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<D
     })
 }
 
-/// A target that is an SQL file without an entry in the manifest.
+/// A target that is an SQL file without an entry in the manifest: what is said of it, an overlay says.
 fn without_entry<'t>(
     reader: &mut Reader<'t>,
-    label: &Label,
+    target: &Target<'_, 't>,
     file: &SourceText,
-    empty: &'t DeTable<'t>,
 ) -> Option<Declaration> {
-    let section = Section {
-        name: format!("`{label}`"),
-        table: empty,
-        range: 0..0,
-    };
-    let target = Target {
-        label,
-        section: &section,
-        sql_file: Some(file),
-        project: "",
-    };
-    let mut declaration = declaration(reader, &target)?;
+    let mut declaration = declaration(reader, target)?;
     declaration.declared_at.file.clone_from(&file.path);
     declaration.declared_at.range = first_line(&file.text);
     Some(declaration)

@@ -9,7 +9,7 @@ use mlbuild_action::{Diagnostic, Value};
 use toml::Spanned as TomlSpanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::{Label, ProjectPath, Spanned, SqlText, list, nearest};
+use crate::{Label, ProjectPath, SourceText, Spanned, SqlText, list, nearest};
 
 /// A TOML value with its span.
 pub(crate) type Entry<'t> = &'t TomlSpanned<DeValue<'t>>;
@@ -62,6 +62,14 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'t> Reader<'t> {
+    pub(crate) fn new(manifest: &'t SourceText) -> Self {
+        Self {
+            file: &manifest.path,
+            text: &manifest.text,
+            diagnostics: Vec::new(),
+        }
+    }
+
     /// Complains at a place in the manifest.
     pub(crate) fn error(
         &mut self,

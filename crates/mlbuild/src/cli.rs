@@ -83,7 +83,7 @@ pub(crate) enum Command {
     /// Remove outputs, and on request the cache
     Clean(Clean),
     /// Check this machine: tools, worker, sandbox, disk
-    Doctor,
+    Doctor(Doctor),
     /// Print a completion script
     Completions(Completions),
 }
@@ -98,6 +98,24 @@ pub(crate) struct Init {
     pub(crate) name: Option<String>,
 }
 
+/// What to make of the manifest.
+#[derive(Args, Debug)]
+pub(crate) struct Variant {
+    /// Take the manifest as this profile of it says; `default` is none
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Set a parameter for this once: `model:recs.epochs=3`; text in quotes, as in the manifest
+    #[arg(long = "param", value_name = "TARGET.NAME=VALUE")]
+    pub(crate) params: Vec<String>,
+}
+
+impl Variant {
+    /// As the manifest understands it.
+    pub(crate) fn read(&self) -> mlbuild_manifest::Variant {
+        mlbuild_manifest::Variant::new(self.profile.as_deref(), &self.params)
+    }
+}
+
 /// Which targets.
 #[derive(Args, Debug)]
 pub(crate) struct Selection {
@@ -105,6 +123,8 @@ pub(crate) struct Selection {
     /// `kind:model`, `tag:nightly`, `data:*`; a comma intersects, a space unites [default: all]
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) variant: Variant,
 }
 
 /// Which device to train on.
@@ -149,6 +169,8 @@ pub(crate) struct Why {
     /// The targets to explain
     #[arg(required = true, value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) variant: Variant,
 }
 
 #[derive(Args, Debug)]
@@ -164,16 +186,21 @@ pub(crate) struct Show {
     /// Rows of a table to show
     #[arg(short, long, default_value_t = 10, value_name = "N")]
     pub(crate) rows: usize,
+    #[command(flatten)]
+    pub(crate) variant: Variant,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Diff {
-    /// The first run's number, as `log` lists it, or a commit that was built: `main`, `HEAD~1` [default: the last run but one]
-    #[arg(value_name = "RUN|COMMIT")]
+    /// The number of a run, as `log` lists it; a commit that was built: `main`, `HEAD~1`; or what was last built under a
+    /// profile: `profile:small`, `profile:default` [default: the last run but one]
+    #[arg(value_name = "RUN|COMMIT|PROFILE")]
     pub(crate) old: Option<String>,
-    /// The second [default: the last run]
-    #[arg(value_name = "RUN|COMMIT")]
+    /// What to compare it with [default: the last run]
+    #[arg(value_name = "RUN|COMMIT|PROFILE")]
     pub(crate) new: Option<String>,
+    #[command(flatten)]
+    pub(crate) variant: Variant,
 }
 
 #[derive(Args, Debug)]
@@ -189,6 +216,8 @@ pub(crate) struct Lineage {
     /// Only what is made from it
     #[arg(long)]
     pub(crate) down: bool,
+    #[command(flatten)]
+    pub(crate) variant: Variant,
 }
 
 #[derive(Args, Debug)]
@@ -230,6 +259,8 @@ pub(crate) struct Leave {
     /// Keep whatever is younger, such as 90s or 12h
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub(crate) grace: String,
+    #[command(flatten)]
+    pub(crate) variant: Variant,
 }
 
 #[derive(Args, Debug)]
@@ -252,9 +283,11 @@ pub(crate) struct Fsck {
 pub(crate) struct PinTarget {
     /// The target
     pub(crate) target: String,
-    /// What to call it [default: the target's label]
+    /// What to call it [default: the target's label, under a profile `NAME/LABEL`]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) variant: Variant,
 }
 
 #[derive(Args, Debug)]
@@ -275,6 +308,8 @@ pub(crate) enum CacheCommand {
 pub(crate) struct Log {
     /// The target; without one, the last runs are listed
     pub(crate) target: Option<String>,
+    #[command(flatten)]
+    pub(crate) variant: Variant,
 }
 
 #[derive(Args, Debug)]
@@ -285,6 +320,12 @@ pub(crate) struct Clean {
     /// Also remove the cache with its pins, the logs and the lineage database: the history of all builds is lost
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) variant: Variant,
 }
 
 #[derive(Args, Debug)]

@@ -74,9 +74,9 @@ fn unread(unread: &[Unread]) -> Vec<Value> {
 }
 
 /// The first line of a build.
-pub(crate) fn started(wanted: &[Label]) -> Value {
+pub(crate) fn started(wanted: &[Label], profile: Option<&str>) -> Value {
     let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-    json!({ "event": "run", "version": VERSION, "wanted": wanted })
+    json!({ "event": "run", "version": VERSION, "wanted": wanted, "profile": profile })
 }
 
 /// For whom a command waits.

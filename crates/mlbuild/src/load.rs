@@ -9,31 +9,37 @@ use mlbuild_engine::{Project, Witness};
 use mlbuild_graph::Graph;
 use mlbuild_manifest::{Label, MANIFEST_FILE, SQL_FOLDERS, SourceText};
 
+use crate::cli::{Global, Variant};
 use crate::failure::{CommandFailure, EXIT_USAGE};
 use crate::terminal::Terminal;
 
 /// A project with what it was read from.
 pub(crate) struct Loaded {
     pub(crate) project: Project,
+    /// What was made of the manifest.
+    pub(crate) variant: mlbuild_manifest::Variant,
     pub(crate) sources: Vec<SourceText>,
     /// What the manifest says of the project itself.
     pub(crate) declared: mlbuild_manifest::Project,
 }
 
-/// Loads the project around `directory` (or the current folder), showing warnings as it goes.
+/// Loads the variant of the project around the folder that the user named (or the current one), showing warnings as it goes.
 pub(crate) fn load(
-    directory: Option<&Path>,
+    global: &Global,
+    variant: &Variant,
     terminal: &Terminal,
 ) -> Result<Loaded, CommandFailure> {
-    let root = find_root(directory)?;
+    let root = find_root(global.directory.as_deref())?;
+    let variant = variant.read();
     let mut witness = Witness::default();
-    let sources = read_sources(&root, &mut witness)?;
+    let mut sources = read_sources(&root, &mut witness)?;
     let (manifest_text, sql) = sources
         .split_first()
         .expect("the manifest is the first source");
-    let (manifest, mut diagnostics) = mlbuild_manifest::parse(manifest_text, sql);
+    let (manifest, mut diagnostics) = mlbuild_manifest::parse_variant(manifest_text, sql, &variant);
     let (graph, more) = mlbuild_graph::resolve(&manifest);
     diagnostics.extend(more);
+    sources.extend(variant.source());
     if diagnostics.iter().any(|d| d.severity == Severity::Error) {
         terminal.diagnostics(&diagnostics, &sources);
         return Err(CommandFailure::shown(EXIT_USAGE));
@@ -47,18 +53,25 @@ pub(crate) fn load(
         witness.doubt();
     }
     terminal.diagnostics(&diagnostics, &sources);
-    let project = Project::open(&root, graph, witness, crate::env::now())?;
+    let mut project = Project::open(&root, graph, witness, crate::env::now())?;
+    project.profile.clone_from(&variant.profile);
+    project.profiles = manifest.profiles;
     Ok(Loaded {
         project,
+        variant,
         sources,
         declared: manifest.project,
     })
 }
 
-/// What the manifest of the project at `root` says of the project itself, as far as it can be read.
-pub(crate) fn declared(root: &Path) -> mlbuild_manifest::Project {
+/// What this variant of the manifest at `root` says of the project itself, as far as it can be read.
+pub(crate) fn declared(root: &Path, variant: &Variant) -> mlbuild_manifest::Project {
     match read_text(root, MANIFEST_FILE.to_owned()) {
-        Ok(text) => mlbuild_manifest::parse(&text, &[]).0.project,
+        Ok(text) => {
+            mlbuild_manifest::parse_variant(&text, &[], &variant.read())
+                .0
+                .project
+        }
         Err(_) => mlbuild_manifest::Project::default(),
     }
 }

@@ -76,7 +76,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<u8, CommandFailure> {
         Command::Gc(args) => commands::gc::run(args, global, terminal),
         Command::Log(args) => commands::log::run(args, global, terminal),
         Command::Clean(args) => commands::clean::run(args, global, terminal),
-        Command::Doctor => commands::doctor::run(global, terminal),
+        Command::Doctor(args) => commands::doctor::run(args, global, terminal),
         Command::Completions(args) => commands::completions::run(args),
     }
 }

@@ -12,6 +12,7 @@ use mlbuild_exec_table::TableExecutor;
 use mlbuild_manifest::Sandbox;
 use mlbuild_report::ReportExecutor;
 
+use crate::cli::Variant;
 use crate::env;
 use crate::load::Loaded;
 use crate::tables::Tables;
@@ -82,9 +83,9 @@ fn process_settings(root: &Path, declared: &mlbuild_manifest::Project) -> Proces
     }
 }
 
-/// The Python that runs the functions of the project at `root`, or why there is none.
-pub(crate) fn python(root: &Path) -> Result<String, Diagnostic> {
-    let declared = crate::load::declared(root);
+/// The Python that runs the functions of this variant of the project at `root`, or why there is none.
+pub(crate) fn python(root: &Path, variant: &Variant) -> Result<String, Diagnostic> {
+    let declared = crate::load::declared(root, variant);
     ProcessExecutor::new(process_settings(root, &declared)).python()
 }
 

@@ -100,7 +100,7 @@ impl Building<'_, '_, '_> {
             self.remade.insert(input.clone());
             self.saved.remove(input);
             self.recorder.forget(input);
-            let last = self.project.cache.last_build(&input.to_string());
+            let last = self.project.last_build(input);
             let started = self.recorder.now();
             self.begin_anew(input, last, started);
         }

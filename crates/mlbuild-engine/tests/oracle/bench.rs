@@ -14,7 +14,7 @@ use mlbuild_engine::{
     Slots, Snapshot, Verdict, Witness,
 };
 use mlbuild_graph::Graph;
-use mlbuild_manifest::{Label, SourceText};
+use mlbuild_manifest::{Label, SourceText, Variant};
 use tempfile::TempDir;
 
 use crate::toy::{Never, Toy};
@@ -331,6 +331,7 @@ fn recorder() -> Recorder<'static> {
     let run = RunRecord {
         arguments: Vec::new(),
         selection: Vec::new(),
+        variant: Variant::default(),
         version: String::new(),
     };
     Recorder::new(None, run, || 0)

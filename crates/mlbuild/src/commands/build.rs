@@ -22,16 +22,17 @@ pub(crate) fn run(
     let options = options(args)?;
     let question = Question::new(
         &args.selection.targets,
+        &args.selection.variant.read(),
         args.device.is_some(),
         env!("CARGO_PKG_VERSION"),
     );
     if let Some(question) = &question
         && !args.force
-        && repeat(global, terminal, question, started)?
+        && repeat(args, global, terminal, question, started)?
     {
         return Ok(exit(&Summary::default()));
     }
-    let mut loaded = load(global.directory.as_deref(), terminal)?;
+    let mut loaded = load(global, &args.selection.variant, terminal)?;
     let commit = git::ask(&loaded.project.root, &mut loaded.project.witness);
     if let Some(DeviceChoice::Cpu) = args.device {
         loaded.project.graph = std::mem::take(&mut loaded.project.graph).on_cpu();
@@ -73,11 +74,12 @@ pub(crate) fn run(
         emit(&Event::Trouble { diagnostic });
     }
     if global.json {
-        json::print(&json::started(&wanted));
+        json::print(&json::started(&wanted, project.profile.as_deref()));
     }
     let record = RunRecord {
         arguments: wiring::arguments(),
         selection: args.selection.targets.clone(),
+        variant: loaded.variant.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let mut recorder = Recorder::new(lineage.as_mut(), record, env::now_micros);
@@ -113,6 +115,7 @@ pub(crate) fn run(
 
 /// Answers as the last null build did, if all that it looked at is as it was; false if the build has to go its whole way.
 fn repeat(
+    args: &Build,
     global: &Global,
     terminal: &Terminal,
     question: &Question,
@@ -132,7 +135,8 @@ fn repeat(
     }
     let wanted = snapshot.wanted();
     if global.json {
-        json::print(&json::started(&wanted));
+        let profile = args.selection.variant.read().profile;
+        json::print(&json::started(&wanted, profile.as_deref()));
     }
     let mut console = Console::new(terminal, &[]);
     let summary = snapshot.replay(&mut |event: &Event| {

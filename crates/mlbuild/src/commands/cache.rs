@@ -41,7 +41,7 @@ fn pins(global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
 }
 
 fn stats(leave: &Leave, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &leave.variant, terminal)?;
     let options = gc::options(leave)?;
     let executors = wiring::executors(&loaded);
     let failed = |diagnostic| CommandFailure::new(EXIT_ENVIRONMENT, diagnostic);

@@ -1,11 +1,10 @@
-//! `mlbuild diff`: what differs between the artifacts of two runs.
+//! `mlbuild diff`: what differs between the artifacts of two runs, commits or profiles.
 
 use std::io::Write as _;
 
 use mlbuild_action::Diagnostic;
-use mlbuild_engine::{
-    ArtifactDiff, Compared, RowDiff, RunDifference, RunId, TargetDiff, diff_runs,
-};
+use mlbuild_engine::{ArtifactDiff, Compared, RowDiff, RunDifference, Side, TargetDiff};
+use mlbuild_manifest::{DEFAULT_PROFILE, Variant};
 use serde_json::{Value, json};
 
 use crate::cli::{Diff, Global};
@@ -16,14 +15,14 @@ use crate::tables::Tables;
 use crate::terminal::{Terminal, count, plural};
 
 pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &args.variant, terminal)?;
     let compared = |name: &Option<String>| -> Result<Option<Compared>, CommandFailure> {
         name.as_deref()
             .map(|name| compared(&loaded, name))
             .transpose()
     };
     let (old, new) = (compared(&args.old)?, compared(&args.new)?);
-    let found = diff_runs(&loaded.project, old.as_ref(), new.as_ref(), &Tables);
+    let found = mlbuild_engine::diff(&loaded.project, old.as_ref(), new.as_ref(), &Tables);
     let (old, new, targets) = found.map_err(|(fault, diagnostic)| {
         CommandFailure::new(crate::failure::exit_of(&[fault]), diagnostic)
     })?;
@@ -36,8 +35,17 @@ pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u
     if global.json {
         for target in &targets {
             let mut value = value(target);
-            value["old_run"] = number(old);
-            value["new_run"] = number(new);
+            for (name, side) in [("old", &old), ("new", &new)] {
+                let (run, profile) = match side {
+                    Side::Run(run) => (run.number().into(), Value::Null),
+                    Side::Profile(name) => (
+                        Value::Null,
+                        name.as_deref().unwrap_or(DEFAULT_PROFILE).into(),
+                    ),
+                };
+                value[format!("{name}_run")] = run;
+                value[format!("{name}_profile")] = profile;
+            }
             let _ = writeln!(out, "{value}");
         }
         return Ok(exit);
@@ -47,43 +55,42 @@ pub(crate) fn run(args: &Diff, global: &Global, terminal: &Terminal) -> Result<u
         n => format!("{} differ", plural(n, "target")),
     };
     let what = what.replace("1 target differ", "1 target differs");
-    let _ = writeln!(
-        out,
-        "{}",
-        terminal.bold(&format!("run {old} -> run {new}: {what}"))
-    );
+    let _ = writeln!(out, "{}", terminal.bold(&format!("{old} -> {new}: {what}")));
     for target in &targets {
-        for line in lines(target) {
+        for line in lines(target, &old, &new) {
             let _ = writeln!(out, "{line}");
         }
     }
     Ok(exit)
 }
 
-/// The run or commit that `name` means.
+/// The run, commit or profile that `name` means.
 fn compared(loaded: &Loaded, name: &str) -> Result<Compared, CommandFailure> {
     if let Ok(run) = name.parse() {
         return Ok(Compared::Run(run));
     }
+    // No name of a commit has a colon.
+    if let Some(profile) = name.strip_prefix("profile:") {
+        let variant = Variant::new(Some(profile), &[]);
+        let known = variant.expect_profile(&loaded.project.profiles);
+        known.map_err(|diagnostic| CommandFailure::new(EXIT_USAGE, diagnostic))?;
+        return Ok(Compared::Profile(variant.profile));
+    }
     let commit = git::resolve(&loaded.project.root, name).ok_or_else(|| {
         let message = format!("`{name}` is neither a run's number nor a commit");
-        let diagnostic = Diagnostic::error("cli::no-commit", message)
-            .help("`mlbuild log` lists the runs; commits are what git knows by that name");
+        let help = "`mlbuild log` lists the runs; commits are what git knows by that name; `profile:NAME` is a profile";
+        let diagnostic = Diagnostic::error("cli::no-commit", message).help(help);
         CommandFailure::new(EXIT_USAGE, diagnostic)
     })?;
     let name = name.to_owned();
     Ok(Compared::Commit { commit, name })
 }
 
-fn number(run: RunId) -> Value {
-    run.number().into()
-}
-
-fn lines(target: &TargetDiff) -> Vec<String> {
+fn lines(target: &TargetDiff, first: &Side, second: &Side) -> Vec<String> {
     let TargetDiff { label, difference } = target;
     let diff = match difference {
-        RunDifference::Added => return vec![format!("{label}  only in the second run")],
-        RunDifference::Removed => return vec![format!("{label}  only in the first run")],
+        RunDifference::Added => return vec![format!("{label}  only in {second}")],
+        RunDifference::Removed => return vec![format!("{label}  only in {first}")],
         RunDifference::Outcome { old, new } => return vec![format!("{label}  {old} -> {new}")],
         RunDifference::Unknown => {
             let text = "differs; the cache no longer has both to compare";

@@ -7,7 +7,7 @@ use mlbuild_disk as disk;
 use mlbuild_exec_process::SandboxStatus;
 use serde_json::json;
 
-use crate::cli::Global;
+use crate::cli::{Doctor, Global, Variant};
 use crate::failure::{CommandFailure, EXIT_ENVIRONMENT};
 use crate::load::find_root;
 use crate::terminal::{Terminal, size};
@@ -38,7 +38,11 @@ impl State {
     }
 }
 
-pub(crate) fn run(global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
+pub(crate) fn run(
+    args: &Doctor,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<u8, CommandFailure> {
     let mut findings = vec![
         good(
             "mlbuild",
@@ -65,7 +69,7 @@ pub(crate) fn run(global: &Global, terminal: &Terminal) -> Result<u8, CommandFai
         sandbox(),
     ];
     match find_root(global.directory.as_deref()) {
-        Ok(root) => findings.extend(project(&root)),
+        Ok(root) => findings.extend(project(&root, &args.variant)),
         Err(_) => findings.push(good(
             "project",
             "none here; `mlbuild init` writes one".to_owned(),
@@ -138,7 +142,7 @@ fn sandbox() -> Finding {
     }
 }
 
-fn project(root: &Path) -> Vec<Finding> {
+fn project(root: &Path, variant: &Variant) -> Vec<Finding> {
     let state = mlbuild_engine::state_folder(root);
     let probe = state.join(format!("doctor-{}", std::process::id()));
     let written = disk::create_folders(&state).and_then(|()| disk::write(&probe, b"probe"));
@@ -161,13 +165,13 @@ fn project(root: &Path) -> Vec<Finding> {
                 says: error.to_string(),
             },
         };
-    vec![writable, lineage, python(root)]
+    vec![writable, lineage, python(root, variant)]
 }
 
 /// Starts the interpreter once, as a build of functions would.
-fn python(root: &Path) -> Finding {
+fn python(root: &Path, variant: &Variant) -> Finding {
     let what = "python";
-    match wiring::python(root) {
+    match wiring::python(root, variant) {
         Ok(version) => good(what, version),
         Err(why) => Finding {
             what,

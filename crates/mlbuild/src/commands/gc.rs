@@ -13,7 +13,7 @@ use crate::terminal::{Terminal, duration, plural, size};
 use crate::{env, interrupt, json, lock, wiring};
 
 pub(crate) fn run(args: &Gc, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &args.leave.variant, terminal)?;
     let options = options(&args.leave)?;
     let executors = wiring::executors(&loaded);
     let project = &loaded.project;

@@ -19,7 +19,7 @@ pub(crate) fn run(
     global: &Global,
     terminal: &Terminal,
 ) -> Result<u8, CommandFailure> {
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &args.variant, terminal)?;
     let (target, column) = match args.target.split_once('.') {
         Some((target, column)) => (target, Some(column)),
         None => (&*args.target, None),

@@ -12,7 +12,7 @@ use crate::load::{load, one_target};
 use crate::terminal::Terminal;
 
 pub(crate) fn run(args: &Log, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &args.variant, terminal)?;
     let Some(target) = &args.target else {
         let format = if global.json {
             QueryFormat::Jsonl

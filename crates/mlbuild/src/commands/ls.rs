@@ -10,7 +10,7 @@ use crate::load::{load, select};
 use crate::terminal::Terminal;
 
 pub(crate) fn run(args: &Ls, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &args.selection.variant, terminal)?;
     let graph = &loaded.project.graph;
     let labels = select(&loaded, &args.selection.targets)?;
     let targets: Vec<_> = labels

@@ -17,9 +17,13 @@ pub(crate) fn pin(
     global: &Global,
     terminal: &Terminal,
 ) -> Result<u8, CommandFailure> {
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &args.variant, terminal)?;
     let label = one_target(&loaded, &args.target)?;
-    let name = args.name.clone().unwrap_or_else(|| label.to_string());
+    let of_profile = || match &loaded.project.profile {
+        None => label.to_string(),
+        Some(profile) => format!("{profile}/{label}"),
+    };
+    let name = args.name.clone().unwrap_or_else(of_profile);
     let cancel = Cancel::new();
     interrupt::install(&cancel);
     let Some(_lock) = lock::take_aloud(&loaded.project.cache, &cancel, terminal)? else {

@@ -17,7 +17,7 @@ pub(crate) fn run(
     global: &Global,
     terminal: &Terminal,
 ) -> Result<u8, CommandFailure> {
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &selection.variant, terminal)?;
     let wanted = select(&loaded, &selection.targets)?;
     let planned = mlbuild_engine::plan(&loaded.project, &wanted, &wiring::executors(&loaded));
     let labels: Vec<Label> = planned.iter().map(|target| target.label.clone()).collect();

@@ -15,7 +15,7 @@ use crate::terminal::{Terminal, count, size};
 use crate::wiring;
 
 pub(crate) fn run(args: &Show, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &args.variant, terminal)?;
     let label = one_target(&loaded, &args.target)?;
     let graph = &loaded.project.graph;
     let target = graph.target(&label).expect("a selected label is a target");

@@ -19,7 +19,7 @@ pub(crate) fn run(
     terminal: &Terminal,
 ) -> Result<u8, CommandFailure> {
     let started = Instant::now();
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &selection.variant, terminal)?;
     let wanted = select(&loaded, &selection.targets)?;
     let cancel = Cancel::new();
     interrupt::install(&cancel);

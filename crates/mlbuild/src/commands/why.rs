@@ -13,7 +13,7 @@ use crate::terminal::Terminal;
 use crate::{json, wiring};
 
 pub(crate) fn run(args: &Why, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
-    let loaded = load(global.directory.as_deref(), terminal)?;
+    let loaded = load(global, &args.variant, terminal)?;
     let wanted = select(&loaded, &args.targets)?;
     let planned = mlbuild_engine::plan(&loaded.project, &wanted, &wiring::executors(&loaded));
     for label in &wanted {
@@ -36,7 +36,7 @@ fn explain(
     if global.json {
         let mut value = json::planned(target, &loaded.sources);
         value["last_rebuild"] = history.map_or(serde_json::Value::Null, |last| {
-            json!({ "run": last.run, "at": last.at, "outcome": last.outcome, "reasons": last.reasons })
+            json!({ "run": last.run.to_string(), "at": last.at, "outcome": last.outcome, "reasons": last.reasons })
         });
         json::print(&value);
         return Ok(());

@@ -14,10 +14,12 @@ use std::str::FromStr;
 use mlbuild_digest::{Digest, Encoder, NotADigest};
 
 use crate::work::{
-    Bound, Check, CheckRule, CommandLine, Gate, PinnedDigest, Question, RowOrder, Subject, Tabular,
-    Variable, Work,
+    Bound, Check, CheckRule, CommandLine, Gate, Parts, PinnedDigest, Question, RowOrder, Split,
+    SplitBy, Subject, Tabular, Variable, Work,
 };
-use crate::{Column, Command, Device, Evaluate, Ingest, Predict, Python, Sql, Table, Train, Value};
+use crate::{
+    Column, Command, Device, Evaluate, Ingest, Pick, Predict, Python, Sql, Table, Train, Value,
+};
 
 /// The identity of an action: actions with equal keys have interchangeable results.
 ///
@@ -54,7 +56,7 @@ impl FromStr for ActionKey {
 }
 
 /// What of an input is identity.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum InputContent {
     /// Files: the digest of their tree.
     Tree(Digest),
@@ -67,10 +69,17 @@ pub enum InputContent {
         /// The columns read; their order does not count.
         columns: Vec<Column>,
     },
+    /// A model among others: its files, and the figure by which it is judged. Never NaN.
+    Candidate {
+        /// Digest of the files' tree.
+        files: Digest,
+        /// The figure.
+        figure: f64,
+    },
 }
 
 /// An input of an action.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Input {
     /// Its name, as [`Work`] documents it.
     pub name: String,
@@ -201,6 +210,10 @@ impl Action {
                     d.add(format!("input.{name}.rows"), rows.to_string());
                     d.add_columns(name, columns);
                 }
+                InputContent::Candidate { files, figure } => {
+                    d.add(format!("input.{name}.files"), files.to_string());
+                    d.add(format!("input.{name}.figure"), format!("{figure:?}"));
+                }
             }
         }
         d
@@ -238,6 +251,7 @@ fn describe_work(work: &Work, d: &mut Description) {
             d.add("rule", "sql");
             describe_sql(sql, d);
         }
+        Work::Split(split) => describe_split(split, d),
         Work::Command(command) => describe_command(command, d),
         Work::Python(python) => describe_python(python, d),
         Work::Train(Train {
@@ -299,6 +313,16 @@ fn describe_work(work: &Work, d: &mut Description) {
                 };
                 d.add(format!("gate.{i}"), format!("{model} {metric} {bound}"));
             }
+        }
+        Work::Pick(Pick {
+            metric,
+            goal,
+            points,
+        }) => {
+            d.add("rule", "pick");
+            d.add("metric", metric.clone());
+            d.add("goal", goal.as_str());
+            d.add_list("points", points);
         }
         Work::Check(Check {
             name: _,
@@ -383,6 +407,44 @@ fn describe_sql(
     match order {
         RowOrder::Canonical => {}
         RowOrder::Input => d.add("order", "input"),
+    }
+}
+
+fn describe_split(Split { by }: &Split, d: &mut Description) {
+    d.add("rule", "split");
+    let add_shares = |d: &mut Description, parts: &[(String, f64)]| {
+        for (place, (part, share)) in parts.iter().enumerate() {
+            d.add(format!("part.{place}"), format!("{part} {share:?}"));
+        }
+    };
+    match by {
+        SplitBy::Hash {
+            columns,
+            parts,
+            seed,
+        } => {
+            d.add_list("columns", columns);
+            d.add("seed", seed.to_string());
+            match parts {
+                Parts::Shares(parts) => add_shares(d, parts),
+                Parts::Folds(folds) => d.add("folds", folds.to_string()),
+            }
+        }
+        SplitBy::Shares { column, parts } => {
+            d.add("time", column.clone());
+            add_shares(d, parts);
+        }
+        SplitBy::Until {
+            column,
+            until,
+            rest,
+        } => {
+            d.add("time", column.clone());
+            for (place, (part, end)) in until.iter().enumerate() {
+                d.add(format!("part.{place}"), format!("{part} until {end}"));
+            }
+            d.add(format!("part.{}", until.len()), rest.clone());
+        }
     }
 }
 

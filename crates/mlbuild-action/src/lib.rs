@@ -30,6 +30,6 @@ pub use metric::{Metric, MetricName, UnknownMetric};
 pub use value::Value;
 pub use work::{
     Bound, Check, CheckRule, Command, CommandLine, Comparison, Device, Evaluate, Format, Gate,
-    Ingest, PinnedDigest, Predict, Python, Question, RowOrder, RowsBound, Sql, Subject, Tabular,
-    Task, Train, Training, Variable, Work,
+    Goal, Ingest, Parts, Pick, PinnedDigest, Predict, Python, Question, RowOrder, RowsBound, Split,
+    SplitBy, Sql, Subject, Tabular, Task, Train, Training, Variable, Work,
 };

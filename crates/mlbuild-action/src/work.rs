@@ -12,6 +12,8 @@ pub enum Work {
     Ingest(Ingest),
     /// Runs one query over its input tables.
     Sql(Sql),
+    /// Adds to a table the part to which each row belongs.
+    Split(Split),
     /// Runs a process.
     Command(Command),
     /// Calls a function of the project.
@@ -22,6 +24,8 @@ pub enum Work {
     Predict(Predict),
     /// Measures predictions against the truth.
     Evaluate(Evaluate),
+    /// Chooses among models.
+    Pick(Pick),
     /// Audits a table; yields nothing but its verdict.
     Check(Check),
 }
@@ -35,8 +39,10 @@ impl Work {
             Self::Python(python) => python.training.is_some(),
             Self::Ingest(_)
             | Self::Sql(_)
+            | Self::Split(_)
             | Self::Predict(_)
             | Self::Evaluate(_)
+            | Self::Pick(_)
             | Self::Check(_) => false,
         }
     }
@@ -120,6 +126,117 @@ pub enum RowOrder {
     Canonical,
     /// The order of the one table that it reads: no sort. The query only picks, computes and filters.
     Input,
+}
+
+/// Which part of a table each row belongs to. Input: `input`. The output is the input, row for row, with one more column:
+/// `part`, the part's name, or `fold`, the fold's number from 0.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Split {
+    /// What decides.
+    pub by: SplitBy,
+}
+
+/// What decides the part of a row.
+#[derive(Clone, PartialEq, Debug)]
+pub enum SplitBy {
+    /// A hash of these columns: rows that agree on them belong together.
+    Hash {
+        /// The columns, at least one: the table's key, or what makes a group.
+        columns: Vec<String>,
+        /// The parts and how large they are meant to be.
+        parts: Parts,
+        /// Another seed gives another split.
+        seed: i64,
+    },
+    /// The order of a time, cut at its quantiles.
+    Shares {
+        /// The column with the time.
+        column: String,
+        /// The parts in the order of time, with their shares, which add up to 1; at least two.
+        parts: Vec<(String, f64)>,
+    },
+    /// The order of a time, cut at given instants.
+    Until {
+        /// The column with the time.
+        column: String,
+        /// The parts in the order of time, each with the instant before which its rows lie; at least one.
+        until: Vec<(String, Value)>,
+        /// The part of what is later.
+        rest: String,
+    },
+}
+
+/// Parts by a hash.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Parts {
+    /// Named parts with their shares, which add up to 1; at least two.
+    Shares(Vec<(String, f64)>),
+    /// So many folds of one size, at least two.
+    Folds(u32),
+}
+
+impl Split {
+    /// The name of the column that it adds.
+    pub fn column(&self) -> &'static str {
+        match self.parts() {
+            Some(_) => "part",
+            None => "fold",
+        }
+    }
+
+    /// The columns that decide.
+    pub fn columns(&self) -> &[String] {
+        match &self.by {
+            SplitBy::Hash { columns, .. } => columns,
+            SplitBy::Shares { column, .. } | SplitBy::Until { column, .. } => {
+                std::slice::from_ref(column)
+            }
+        }
+    }
+
+    /// The names of the parts; `None` of folds, which are numbered.
+    pub fn parts(&self) -> Option<Vec<&str>> {
+        match &self.by {
+            SplitBy::Hash {
+                parts: Parts::Folds(_),
+                ..
+            } => None,
+            SplitBy::Hash {
+                parts: Parts::Shares(parts),
+                ..
+            }
+            | SplitBy::Shares { parts, .. } => {
+                Some(parts.iter().map(|(name, _)| name.as_str()).collect())
+            }
+            SplitBy::Until { until, rest, .. } => {
+                let names = until.iter().map(|(name, _)| name.as_str());
+                Some(names.chain([rest.as_str()]).collect())
+            }
+        }
+    }
+
+    /// How many parts or folds there are.
+    pub fn count(&self) -> usize {
+        match (&self.by, self.parts()) {
+            (_, Some(parts)) => parts.len(),
+            (
+                SplitBy::Hash {
+                    parts: Parts::Folds(folds),
+                    ..
+                },
+                None,
+            ) => *folds as usize,
+            (_, None) => 0,
+        }
+    }
+
+    /// The name of a part by its place, or the number of a fold.
+    pub fn part_name(&self, part: usize) -> String {
+        let name = self
+            .parts()
+            .and_then(|parts| parts.get(part).map(|name| (*name).to_owned()));
+        name.unwrap_or_else(|| part.to_string())
+    }
 }
 
 /// One process. Inputs: those declared, each placed in a folder that the command line names.
@@ -369,6 +486,58 @@ pub enum Bound {
     Max(f64),
     /// Strictly better (greater) than this other model of the report.
     Above(String),
+}
+
+/// The best of several models by a figure of theirs. Inputs: the candidates, by their points' names. The output is the
+/// chosen one as it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Pick {
+    /// The figure that decides.
+    pub metric: String,
+    /// Which value of it is best.
+    pub goal: Goal,
+    /// The candidates' names, in the order in which ties are decided: to the first.
+    pub points: Vec<String>,
+}
+
+impl Pick {
+    /// The name of the best candidate, given the figure of each; `None` without candidates.
+    pub fn best(&self, figure: &dyn Fn(&str) -> f64) -> Option<&str> {
+        let better = |a: f64, b: f64| match self.goal {
+            Goal::Max => a > b,
+            Goal::Min => a < b,
+        };
+        let mut points = self.points.iter();
+        let first = points.next()?;
+        let best = points.fold((first, figure(first)), |best, point| {
+            let value = figure(point);
+            if better(value, best.1) {
+                (point, value)
+            } else {
+                best
+            }
+        });
+        Some(best.0)
+    }
+}
+
+/// Which value of a figure is best.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Goal {
+    /// The greatest.
+    Max,
+    /// The least.
+    Min,
+}
+
+impl Goal {
+    /// The name as it is written in a manifest.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Max => "max",
+            Self::Min => "min",
+        }
+    }
 }
 
 /// An audit of one table. Input: `table`, and for custom SQL every other table it reads, by label.

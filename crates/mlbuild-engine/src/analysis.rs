@@ -65,11 +65,13 @@ fn plans_a_query(work: &Work) -> bool {
         Work::Sql(_) => true,
         Work::Check(Check { rule, .. }) => matches!(rule, CheckRule::Sql(_)),
         Work::Ingest(_)
+        | Work::Split(_)
         | Work::Command(_)
         | Work::Python(_)
         | Work::Train(_)
         | Work::Predict(_)
-        | Work::Evaluate(_) => false,
+        | Work::Evaluate(_)
+        | Work::Pick(_) => false,
     }
 }
 

@@ -26,6 +26,7 @@ use mlbuild_manifest::Label;
 use crate::analysis::Analyses;
 use crate::job::{self, Allowance, Job, JobFailure, Layout, cache_failure};
 use crate::logs::Logs;
+use crate::pick::{self, Figures};
 use crate::plan::{description_reasons, restore_reasons};
 use crate::project::{Executors, Options, Project};
 use crate::reads::{Reads, input_digests};
@@ -89,6 +90,7 @@ pub fn build(
         needed,
         targets: BTreeMap::new(),
         artifacts: BTreeMap::new(),
+        figures: BTreeMap::new(),
         outcomes: BTreeMap::new(),
         settled: Vec::new(),
         faults: Vec::new(),
@@ -151,7 +153,7 @@ fn took(passed: &[Passed], executed: bool) -> Duration {
 }
 
 /// The stages for lineage: made only when there is something to record.
-fn actions(passed: &[Passed], last: &LastBuild) -> Vec<ActionRecord> {
+fn actions(label: &Label, passed: &[Passed], last: &LastBuild) -> Vec<ActionRecord> {
     let record = |(number, stage): (usize, &Passed)| {
         let up_to_date = last.keys.get(number) == Some(&stage.resolved.key);
         let Passed {
@@ -160,7 +162,7 @@ fn actions(passed: &[Passed], last: &LastBuild) -> Vec<ActionRecord> {
             executed,
             at,
         } = stage;
-        stage_record(number, resolved, result, *executed, up_to_date, *at)
+        stage_record(label, number, resolved, result, *executed, up_to_date, *at)
     };
     passed.iter().enumerate().map(record).collect()
 }
@@ -184,6 +186,8 @@ struct Building<'a, 'e, 'r> {
     expected: BTreeMap<Label, Duration>,
     targets: BTreeMap<Label, Target>,
     artifacts: BTreeMap<Label, Artifact>,
+    /// The final figures of the points that are done.
+    figures: BTreeMap<Label, Figures>,
     outcomes: BTreeMap<Label, Outcome>,
     /// The targets found up to date, as long as there are no others.
     settled: Vec<Settled>,
@@ -260,6 +264,7 @@ impl<'a> Building<'a, '_, '_> {
             let context = Context {
                 executors: self.executors,
                 artifacts: &self.artifacts,
+                figures: &self.figures,
                 previous: producer(&target.passed).map(|passed| &passed.result.artifact),
             };
             let resolved = match resolve(stage, &context, &mut self.sources, &mut self.analyses) {
@@ -530,10 +535,10 @@ impl<'a> Building<'a, '_, '_> {
             .remove(label)
             .expect("a target begins before it is done");
         let passed = target.passed;
-        let artifact = &producer(&passed)
+        let result = &producer(&passed)
             .expect("the first stage of a target yields an artifact")
-            .result
-            .artifact;
+            .result;
+        let artifact = &result.artifact;
         let keys: Vec<_> = passed.iter().map(|passed| passed.resolved.key).collect();
         let executed = passed.iter().any(|passed| passed.executed);
         let mut outcome = match (executed, target.last.keys == keys) {
@@ -581,6 +586,7 @@ impl<'a> Building<'a, '_, '_> {
         {
             self.trouble(Diagnostic::warning("cache::io", error.to_string()));
         }
+        let picked = producer(&passed).and_then(|passed| pick::outcome(&passed.resolved.action));
         let ended = self.recorder.now();
         let digest = Some(artifact.digest());
         let mut record = target_record(
@@ -593,7 +599,7 @@ impl<'a> Building<'a, '_, '_> {
             digest,
         );
         if outcome != Outcome::UpToDate {
-            record.actions = actions(&passed, &target.last);
+            record.actions = actions(label, &passed, &target.last);
         }
         self.recorder.target(record);
         if outcome == Outcome::UpToDate && unread.is_empty() {
@@ -614,6 +620,7 @@ impl<'a> Building<'a, '_, '_> {
             reasons,
             unread,
             unchanged,
+            picked,
         });
         if let Some(path) = placed {
             (self.emit)(&Event::Materialized {
@@ -623,6 +630,9 @@ impl<'a> Building<'a, '_, '_> {
         }
         self.logs.finish(label);
         self.artifacts.insert(label.clone(), artifact.clone());
+        if label.is_point() {
+            self.figures.insert(label.clone(), result.metrics.clone());
+        }
         self.outcomes.insert(label.clone(), outcome);
         self.schedule.done(label);
     }
@@ -663,7 +673,7 @@ impl<'a> Building<'a, '_, '_> {
             ended,
             None,
         );
-        record.actions = actions(&target.passed, &target.last);
+        record.actions = actions(label, &target.passed, &target.last);
         self.recorder.target(record);
         (self.emit)(&Event::Failed {
             label: label.clone(),

@@ -13,6 +13,7 @@ use mlbuild_lineage::FlowRecord;
 use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
+use crate::pick::Figures;
 use crate::project::{Executors, Project};
 use crate::resolve::{Context, Material, Resolved, Sources, resolve};
 
@@ -99,6 +100,7 @@ pub fn column_lineage(project: &Project, executors: &Executors) -> ColumnLineage
     let mut sources = Sources::new(project);
     let mut analyses = Analyses::new(project);
     let mut artifacts: BTreeMap<Label, Artifact> = BTreeMap::new();
+    let mut figures: BTreeMap<Label, Figures> = BTreeMap::new();
     let mut lineage = ColumnLineage::default();
     for target in project.graph.targets() {
         let label = &target.label;
@@ -113,6 +115,7 @@ pub fn column_lineage(project: &Project, executors: &Executors) -> ColumnLineage
             let context = Context {
                 executors,
                 artifacts: &artifacts,
+                figures: &figures,
                 previous: artifact.as_ref(),
             };
             let resolved = resolve(stage, &context, &mut sources, &mut analyses).ok();
@@ -143,6 +146,9 @@ pub fn column_lineage(project: &Project, executors: &Executors) -> ColumnLineage
                 });
             }
             artifact = Some(result.artifact);
+            if label.is_point() {
+                figures.insert(label.clone(), result.metrics);
+            }
         }
         match artifact {
             None => lineage.missing.push(label.clone()),

@@ -10,6 +10,7 @@ use mlbuild_cache::Holder;
 pub use mlbuild_lineage::Outcome;
 use mlbuild_manifest::Label;
 
+use crate::pick::Picked;
 use crate::{StaleReason, Unread};
 
 /// Whose fault a failure is; decides the exit status.
@@ -90,6 +91,8 @@ pub enum Event {
         unread: Vec<Unread>,
         /// Whether it was executed and yielded what the last build had yielded: consumers stop here.
         unchanged: bool,
+        /// What the choice among points fell on, if it is one.
+        picked: Option<Picked>,
     },
     /// A target failed.
     Failed {

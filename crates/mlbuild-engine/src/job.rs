@@ -18,6 +18,7 @@ use mlbuild_action::{
 use mlbuild_cache::{CacheError, Destination, MaterializeMode};
 use mlbuild_disk as disk;
 
+use crate::pick::picked;
 use crate::project::{Executors, Project};
 use crate::resolve::{Material, Resolved};
 
@@ -70,6 +71,9 @@ pub(crate) fn execute(
         && let Some(Material::Sources(tree)) = resolved.inputs.get("files")
     {
         return pass_through(project, tree, cancel);
+    }
+    if let Work::Pick(pick) = &resolved.action.work {
+        return Ok(picked(pick, resolved));
     }
     let (output, duration) = match job.run(scratch, progress, cancel) {
         Err(JobFailure::Failure(Failure::Rejected(diagnostic))) => {
@@ -317,9 +321,11 @@ impl Job<'_> {
             Work::Train(_) | Work::Predict(_) | Work::Evaluate(_) => {}
             Work::Ingest(_)
             | Work::Sql(_)
+            | Work::Split(_)
             | Work::Check(_)
             | Work::Command(_)
-            | Work::Python(_) => {
+            | Work::Python(_)
+            | Work::Pick(_) => {
                 return None;
             }
         }

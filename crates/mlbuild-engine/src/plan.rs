@@ -13,6 +13,7 @@ use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
 use crate::build::stale_reasons;
+use crate::pick::Figures;
 use crate::project::{Executors, Project};
 use crate::reads::Reads;
 use crate::reason::{self, StaleReason, Unread};
@@ -80,6 +81,7 @@ pub fn plan(project: &Project, wanted: &[Label], executors: &Executors) -> Vec<P
     let mut sources = Sources::new(project);
     let mut analyses = Analyses::new(project);
     let mut artifacts: BTreeMap<Label, Artifact> = BTreeMap::new();
+    let mut figures: BTreeMap<Label, Figures> = BTreeMap::new();
     let mut planned = Vec::new();
     for label in project.graph.upstream(wanted) {
         let inputs: BTreeSet<Label> = project.graph.inputs(&label).into_iter().collect();
@@ -92,7 +94,7 @@ pub fn plan(project: &Project, wanted: &[Label], executors: &Executors) -> Vec<P
                 project,
                 &label,
                 executors,
-                &artifacts,
+                (&artifacts, &figures),
                 &mut sources,
                 &mut analyses,
             )
@@ -113,6 +115,9 @@ pub fn plan(project: &Project, wanted: &[Label], executors: &Executors) -> Vec<P
             }
         };
         if let Some(artifact) = &target.artifact {
+            if label.is_point() {
+                figures.insert(label.clone(), figures_of(project, &target.keys));
+            }
             artifacts.insert(label, artifact.clone());
         }
         planned.push(target);
@@ -171,7 +176,7 @@ fn plan_target(
     project: &Project,
     label: &Label,
     executors: &Executors,
-    artifacts: &BTreeMap<Label, Artifact>,
+    (artifacts, figures): (&BTreeMap<Label, Artifact>, &BTreeMap<Label, Figures>),
     sources: &mut Sources<'_>,
     analyses: &mut Analyses<'_>,
 ) -> Planned {
@@ -195,6 +200,7 @@ fn plan_target(
         let context = Context {
             executors,
             artifacts,
+            figures,
             previous: artifact.as_ref(),
         };
         let resolved = match resolve(stage, &context, sources, analyses) {
@@ -235,6 +241,17 @@ fn plan_target(
         }
     };
     end(verdict, keys, &reads, artifact)
+}
+
+/// The final figures of a model with these keys.
+pub(crate) fn figures_of(project: &Project, keys: &[ActionKey]) -> Figures {
+    let results = keys
+        .iter()
+        .filter_map(|key| project.cache.lookup(key).ok().flatten());
+    results
+        .last()
+        .map(|result| result.metrics)
+        .unwrap_or_default()
 }
 
 /// Why a target whose stages all have results is not what it was.

@@ -8,6 +8,7 @@ use mlbuild_cache::{Cache, CacheError, LastBuild};
 use mlbuild_graph::Graph;
 use mlbuild_manifest::Label;
 
+use crate::pick::Picker;
 use crate::witness::Witness;
 use crate::{RowDiff, RowDifference, Slots};
 
@@ -161,7 +162,7 @@ pub trait TableFiles: Send + Sync {
 pub struct Executors {
     /// What knows the format of tables.
     pub files: Box<dyn TableFiles>,
-    /// Performs `ingest`, `sql`, `check`.
+    /// Performs `ingest`, `sql`, `split`, `check`.
     pub table: Box<dyn Executor>,
     /// Performs `command`, `python`.
     pub process: Box<dyn Executor>,
@@ -175,10 +176,11 @@ impl Executors {
     /// The executor for `work`.
     pub fn of(&self, work: &Work) -> &dyn Executor {
         match work {
-            Work::Ingest(_) | Work::Sql(_) | Work::Check(_) => &*self.table,
+            Work::Ingest(_) | Work::Sql(_) | Work::Split(_) | Work::Check(_) => &*self.table,
             Work::Command(_) | Work::Python(_) => &*self.process,
             Work::Train(_) | Work::Predict(_) => &*self.model,
             Work::Evaluate(_) => &*self.report,
+            Work::Pick(_) => &Picker,
         }
     }
 

@@ -85,6 +85,8 @@ pub enum StaleReason {
     },
     /// An input came or went.
     InputSet { input: String, added: bool },
+    /// Points among which a model is picked differ.
+    Points { changed: Vec<PointChange> },
     /// The same query over the same columns means something else: a name or a type resolves differently, because of a
     /// column that is not read itself. Digests of the two plans.
     Plan { old: String, new: String },
@@ -156,6 +158,26 @@ pub struct ColumnChange {
     pub change: Change,
 }
 
+/// How a point of a `foreach` differs from what it was when a model was last picked.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PointChange {
+    /// What tells it from the others: `dim=32@lr=0.001`.
+    pub point: String,
+    /// What happened to it.
+    pub change: Change,
+    /// The figure that decides, before and now, if that is what changed.
+    pub figure: Option<(String, String)>,
+}
+
+impl fmt::Display for PointChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.figure {
+            Some((old, new)) => write!(f, "{} {old} -> {new}", self.point),
+            None => write!(f, "{} {}", self.point, self.change.as_str()),
+        }
+    }
+}
+
 /// What happened to a part.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Change {
@@ -214,6 +236,7 @@ impl StaleReason {
             Self::Rows { .. } => "rows",
             Self::Columns { .. } => "columns",
             Self::InputSet { .. } => "input_set",
+            Self::Points { .. } => "points",
             Self::Plan { .. } => "plan",
         }
     }
@@ -277,6 +300,13 @@ impl fmt::Display for StaleReason {
                 input,
                 added: false,
             } => write!(f, "{input}: read before, not now"),
+            Self::Points { changed } if changed.is_empty() => {
+                f.write_str("points: in another order")
+            }
+            Self::Points { changed } => {
+                let names: Vec<_> = changed.iter().map(ToString::to_string).collect();
+                write!(f, "points: {}", some_of(&names))
+            }
             Self::Plan { .. } => {
                 f.write_str("a name or type in the query now means another column")
             }
@@ -314,6 +344,12 @@ pub(crate) fn reasons(
     let mut columns: Vec<(String, Vec<ColumnChange>)> = Vec::new();
     let mut lists = Vec::new();
     let (old, new) = (old.parts(), new.parts());
+    let picks = [old, new]
+        .iter()
+        .all(|parts| parts.get("rule").is_some_and(|rule| rule == "pick"));
+    if picks {
+        reasons.extend(point_changes(old, new));
+    }
     let inputs = |parts: &Parts| -> BTreeSet<String> {
         parts
             .keys()
@@ -323,6 +359,9 @@ pub(crate) fn reasons(
     };
     let (old_inputs, new_inputs) = (inputs(old), inputs(new));
     for input in old_inputs.symmetric_difference(&new_inputs) {
+        if picks {
+            continue;
+        }
         let added = new_inputs.contains(input);
         reasons.push(StaleReason::InputSet {
             input: input.clone(),
@@ -338,6 +377,9 @@ pub(crate) fn reasons(
         }
         if name == "plan" {
             continue; // said last, if there is nothing else to say
+        }
+        if picks && (name == "points" || InputPart::of(name).is_some()) {
+            continue; // said point by point
         }
         if let Some(code) = CodePart::of(name) {
             reasons.extend(code.reason(old, new));
@@ -410,6 +452,31 @@ pub(crate) fn reasons(
     reasons
 }
 
+/// How the candidates of two choices differ; nothing if they do not.
+fn point_changes(old: &Parts, new: &Parts) -> Option<StaleReason> {
+    let points = |parts: &Parts| -> BTreeSet<String> {
+        let inputs = parts.keys().filter_map(|part| InputPart::of(part));
+        inputs.map(|part| part.input.to_owned()).collect()
+    };
+    let (old_points, new_points) = (points(old), points(new));
+    let mut changed = Vec::new();
+    for point in old_points.union(&new_points) {
+        let part = |parts: &Parts, part| parts.get(&format!("input.{point}.{part}")).cloned();
+        let (was, is) = (part(old, "files"), part(new, "files"));
+        let figures = part(old, "figure").zip(part(new, "figure"));
+        let figure = figures.filter(|(was, is)| was != is);
+        if was != is || figure.is_some() {
+            changed.push(PointChange {
+                point: point.clone(),
+                change: Change::of(was, is),
+                figure,
+            });
+        }
+    }
+    let reordered = old.get("points") != new.get("points");
+    (reordered || !changed.is_empty()).then_some(StaleReason::Points { changed })
+}
+
 /// A part `input.NAME.PART`, taken apart.
 struct InputPart<'a> {
     input: &'a str,
@@ -420,7 +487,7 @@ impl<'a> InputPart<'a> {
     fn of(name: &'a str) -> Option<Self> {
         let rest = name.strip_prefix("input.")?;
         // Names of inputs may hold a point themselves (`predictions.recs`); their parts are known.
-        let mut ends = [".files", ".rows", ".key", ".columns"].into_iter();
+        let mut ends = [".files", ".figure", ".rows", ".key", ".columns"].into_iter();
         if let Some(end) = ends.find(|end| rest.ends_with(end) && !rest.contains(".column.")) {
             let input = &rest[..rest.len() - end.len()];
             return Some(Self {

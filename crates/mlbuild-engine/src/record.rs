@@ -11,12 +11,13 @@ use std::time::Duration;
 use mlbuild_action::{ActionResult, Artifact, Diagnostic, Work};
 use mlbuild_digest::Digest;
 use mlbuild_lineage::{
-    ActionRecord, ArtifactRecord, EpochRecord, GivenRecord, InputRecord, Lineage, LineageError,
-    Micros, Rebuild, Run, RunId, RunStart, RunStatus, TargetRecord,
+    ActionRecord, ArtifactRecord, CandidateRecord, EpochRecord, GivenRecord, InputRecord, Lineage,
+    LineageError, Micros, Rebuild, Run, RunId, RunStart, RunStatus, TargetRecord,
 };
 use mlbuild_manifest::{Label, Variant};
 
 use crate::columns::flows;
+use crate::pick;
 use crate::project::{Project, lineage_path, state_folder};
 use crate::reason::StaleReason;
 use crate::resolve::{Material, Resolved, stage_name};
@@ -33,6 +34,10 @@ pub struct RunRecord {
     pub variant: Variant,
     /// The version of mlbuild.
     pub version: String,
+    /// Who builds, if that is known.
+    pub user: Option<String>,
+    /// On which machine.
+    pub host: Option<String>,
 }
 
 /// Records one build.
@@ -94,6 +99,8 @@ impl<'a> Recorder<'a> {
             selection,
             variant,
             version,
+            user,
+            host,
         } = run;
         let given = variant.given().map(|(label, name, value)| GivenRecord {
             label: label.to_owned(),
@@ -107,6 +114,8 @@ impl<'a> Recorder<'a> {
             profile: variant.profile,
             started: now(),
             tools: BTreeMap::from([("mlbuild".to_owned(), version)]),
+            user,
+            host,
         };
         Self {
             state: lineage.map_or(State::Off, State::Idle),
@@ -231,6 +240,7 @@ impl<'a> Recorder<'a> {
 
 /// A stage of a target as lineage keeps it.
 pub(crate) fn stage_record(
+    label: &Label,
     stage: usize,
     resolved: &Resolved,
     result: &ActionResult,
@@ -275,13 +285,30 @@ pub(crate) fn stage_record(
             })
             .collect(),
         metrics: result.metrics.clone(),
+        device: parts.get("device").cloned(),
+        candidates: candidates(label, resolved),
     }
+}
+
+/// The candidates of a choice, by the labels of their points.
+fn candidates(label: &Label, resolved: &Resolved) -> Vec<CandidateRecord> {
+    let Work::Pick(pick) = &resolved.action.work else {
+        return Vec::new();
+    };
+    let chosen = pick::chosen(pick, &resolved.action);
+    let record = |(point, value)| CandidateRecord {
+        point: label.with_point(point).to_string(),
+        metric: pick.metric.clone(),
+        value,
+        picked: chosen == Some(point),
+    };
+    pick::judged(&resolved.action).map(record).collect()
 }
 
 fn artifact_record(work: &Work, artifact: &Artifact) -> ArtifactRecord {
     let kind = match (&artifact.table, work) {
         (Some(_), _) => "table",
-        (None, Work::Train(_)) => "model",
+        (None, Work::Train(_) | Work::Pick(_)) => "model",
         (None, Work::Evaluate(_)) => "report",
         (None, _) => "files",
     };

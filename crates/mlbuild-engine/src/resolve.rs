@@ -17,10 +17,11 @@ use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
 use crate::diff::file_changes;
+use crate::pick::Figures;
 use crate::project::{Executors, Project};
 use crate::reason::FileChange;
 use crate::witness::Witness;
-use crate::{code, source};
+use crate::{code, pick, source};
 
 /// A stage whose inputs are final.
 pub(crate) struct Resolved {
@@ -29,6 +30,8 @@ pub(crate) struct Resolved {
     pub(crate) key: ActionKey,
     pub(crate) analysis: Analysis,
     pub(crate) inputs: BTreeMap<String, Material>,
+    /// The figures of the candidates of a choice, by input.
+    pub(crate) figures: BTreeMap<String, Figures>,
 }
 
 /// Where the bytes of an input are.
@@ -249,6 +252,8 @@ pub(crate) struct Context<'a> {
     pub(crate) executors: &'a Executors,
     /// The artifacts of the targets that are done.
     pub(crate) artifacts: &'a BTreeMap<Label, Artifact>,
+    /// The final figures of the points that are done.
+    pub(crate) figures: &'a BTreeMap<Label, Figures>,
     /// What the target's last producing stage yielded.
     pub(crate) previous: Option<&'a Artifact>,
 }
@@ -264,7 +269,12 @@ pub(crate) fn resolve(
     analyses: &mut Analyses<'_>,
 ) -> Result<Resolved, Failure> {
     let mut materials = BTreeMap::new();
+    let mut figures = BTreeMap::new();
     for input in &stage.inputs {
+        if let (Work::Pick(_), InputSource::Target(label)) = (&stage.work, &input.from) {
+            let of_point = context.figures.get(label).cloned();
+            figures.insert(input.name.clone(), of_point.unwrap_or_default());
+        }
         let material = match &input.from {
             InputSource::Target(label) => Material::Artifact(
                 context
@@ -292,13 +302,19 @@ pub(crate) fn resolve(
         .collect();
     let analysis = analyses.analyze(executor, &stage.work, &toolchain, &schemas)?;
     let identity = materials.iter().filter(|(name, _)| *name != code::CODE);
-    let inputs = identity.map(|(name, material)| Input {
-        name: name.clone(),
-        content: material.content(analysis.reads.get(name)),
+    let inputs = identity.map(|(name, material)| {
+        let content = match (&stage.work, material, figures.get(name)) {
+            (Work::Pick(pick), Material::Artifact(artifact), Some(figures)) => {
+                pick::candidate(pick, name, artifact, figures)?
+            }
+            _ => material.content(analysis.reads.get(name)),
+        };
+        let name = name.clone();
+        Ok(Input { name, content })
     });
     let action = Action {
         work: stage.work.clone(),
-        inputs: inputs.collect(),
+        inputs: inputs.collect::<Result<_, Failure>>()?,
         plan: analysis.plan,
         code,
         toolchain,
@@ -311,6 +327,7 @@ pub(crate) fn resolve(
         key,
         analysis,
         inputs: materials,
+        figures,
     })
 }
 
@@ -319,11 +336,13 @@ pub(crate) fn stage_name(work: &Work) -> String {
     match work {
         Work::Ingest(_) => "ingest".to_owned(),
         Work::Sql(_) => "sql".to_owned(),
+        Work::Split(_) => "split".to_owned(),
         Work::Command(_) => "command".to_owned(),
         Work::Python(_) => "python".to_owned(),
         Work::Train(train) => format!("train {}", train.architecture),
         Work::Predict(_) => "predict".to_owned(),
         Work::Evaluate(_) => "evaluate".to_owned(),
+        Work::Pick(pick) => format!("pick {} {}", pick.goal.as_str(), pick.metric),
         Work::Check(check) => format!("check {}", check.name),
     }
 }

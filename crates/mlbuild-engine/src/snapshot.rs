@@ -203,6 +203,7 @@ impl Snapshot {
                 reasons: Vec::new(),
                 unread: Vec::new(),
                 unchanged: false,
+                picked: None,
             });
         }
         let targets = self.targets.iter();

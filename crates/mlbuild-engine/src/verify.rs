@@ -19,6 +19,7 @@ use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
 use crate::job::{Allowance, Job, JobFailure, Layout, OUTPUT, cache_failure};
+use crate::pick::{Figures, picked};
 use crate::project::{Executors, Project};
 use crate::resolve::{Context, Resolved, Sources, resolve, stage_name};
 
@@ -136,6 +137,7 @@ pub fn verify(
         sources: Sources::new(project),
         analyses: Analyses::new(project),
         artifacts: BTreeMap::new(),
+        figures: BTreeMap::new(),
     };
     let wanted: BTreeSet<&Label> = wanted.iter().collect();
     for label in project.graph.upstream(wanted.iter().copied()) {
@@ -167,6 +169,7 @@ struct Verify<'a> {
     sources: Sources<'a>,
     analyses: Analyses<'a>,
     artifacts: BTreeMap<Label, Artifact>,
+    figures: BTreeMap<Label, Figures>,
 }
 
 impl Verify<'_> {
@@ -203,6 +206,7 @@ impl Verify<'_> {
             let context = Context {
                 executors: self.executors,
                 artifacts: &self.artifacts,
+                figures: &self.figures,
                 previous: artifact.as_ref(),
             };
             let resolved = resolve(stage, &context, &mut self.sources, &mut self.analyses)?;
@@ -233,6 +237,9 @@ impl Verify<'_> {
                     say(stage, self.again(&again, &scratch)?);
                 }
             }
+            if label.is_point() {
+                self.figures.insert(label.clone(), result.metrics);
+            }
             if !matches!(stage.work, Work::Check(_)) {
                 artifact = Some(result.artifact);
             }
@@ -252,6 +259,16 @@ impl Verify<'_> {
     fn again(&self, again: &Again<'_>, scratch: &Scratch) -> Result<Reproduction, Failure> {
         let layout = match &again.resolved.action.work {
             Work::Command(command) if command.digest.is_some() => return Ok(Reproduction::Pinned),
+            Work::Pick(pick) => {
+                let (now, then) = (picked(pick, again.resolved), again.first);
+                return Ok(match now.artifact == then.artifact {
+                    true => Reproduction::Bitwise,
+                    false => Reproduction::Differs(Difference::Files {
+                        paths: Vec::new(),
+                        beyond: BTreeMap::new(),
+                    }),
+                });
+            }
             // A process opens files itself: what it is given is what it was given.
             Work::Command(_) | Work::Python(_) => Layout::AsStored,
             _ => Layout::Reshaped,

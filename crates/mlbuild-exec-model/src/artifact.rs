@@ -28,7 +28,7 @@ pub(crate) struct Model {
     pub(crate) architecture: String,
     /// Every parameter.
     pub(crate) params: BTreeMap<String, Value>,
-    /// What trained it: `native 1`.
+    /// What trained it: `native 2`.
     pub(crate) library: String,
     /// The column of the training table with sequences.
     pub(crate) sequence: String,

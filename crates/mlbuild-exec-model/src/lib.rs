@@ -17,6 +17,7 @@ mod rank;
 mod sequences;
 mod tensors;
 mod train;
+mod validate;
 mod worker;
 
 #[cfg(test)]
@@ -32,7 +33,7 @@ use mlbuild_action::{
 pub use worker::WorkerSettings;
 
 /// The version of everything native: raised whenever a baseline, the artifact or the ranking may change a byte.
-const NATIVE: &str = "native 1";
+const NATIVE: &str = "native 2";
 
 /// What trains and predicts on libtorch. The handshake holds a worker to it.
 const LIBTORCH: &str = "libtorch 2.11";

@@ -201,6 +201,31 @@ fn popularity_counts_occurrences() {
 }
 
 #[test]
+fn a_baseline_is_validated_by_the_place_of_what_came_next() {
+    // By popularity, own items left out: after 10 come 20, 30, 40; after 20 and 10 come 30, 40; after 40 comes 10.
+    let bench = small().table(
+        "validate",
+        &[],
+        &[
+            ("history", sequences(&[&[10], &[20, 10], &[40], &[10, 20]])),
+            ("label", ints([20, 40, 10, 10])),
+        ],
+    );
+    let (output, path) = bench.run(&train("popularity", &[])).unwrap();
+    let metric = |name: &str| output.metrics[name];
+    let second = 1.0 / 3.0_f64.log2();
+    assert_eq!(
+        metric("valid_hit_rate@10"),
+        0.75,
+        "10 is among its own row's items"
+    );
+    assert_eq!(metric("valid_mrr@10"), (1.0 + 0.5 + 1.0) / 4.0);
+    assert!((metric("valid_ndcg@10") - (1.0 + second + 1.0) / 4.0).abs() < 1e-15);
+    let model = fs::read_to_string(path.join("model.json")).unwrap();
+    assert!(model.contains("\"valid_ndcg@10\""), "{model}");
+}
+
+#[test]
 fn markov_counts_what_followed_the_last_item() {
     // Pairs: 10-20, 20-30, 10-30, 30-10, 20-10.
     let ranked = small().train_and_predict(train("markov", &[]), 10, false);
@@ -329,7 +354,7 @@ fn the_description_of_a_model_is_as_specified() {
     "last": 5,
     "neighbours": 2
   },
-  "library": "native 1",
+  "library": "native 2",
   "items": 4,
   "item_type": "Int64",
   "sequence": "history",

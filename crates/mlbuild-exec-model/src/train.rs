@@ -8,6 +8,7 @@ use rayon::ThreadPoolBuilder;
 use crate::artifact::{self, Model, WEIGHTS};
 use crate::catalog::Catalog;
 use crate::sequences::{Lookup, Sequences, read_catalog, read_sequences};
+use crate::validate::validate;
 use crate::{NATIVE, baseline, invalid, stop_if_cancelled, tensors, worker};
 
 const INPUT: &str = "input";
@@ -34,7 +35,8 @@ fn sequences(
 ) -> Result<Output, Failure> {
     let (catalog, sequences) = read_input(sequence, request)?;
     let trained = if baseline::is_baseline(&train.architecture) {
-        train_baseline(train, request, &catalog, &sequences)?
+        let columns = Columns { sequence, label };
+        train_baseline(train, columns, request, &catalog, &sequences)?
     } else {
         let validate = Columns { sequence, label };
         worker::train(train, validate, request, settings, &catalog, &sequences)?
@@ -103,28 +105,34 @@ fn read_input(sequence: &str, request: &Request<'_>) -> Result<(Catalog, Sequenc
 
 fn train_baseline(
     train: &Train,
+    columns: Columns<'_>,
     request: &Request<'_>,
     catalog: &Catalog,
     sequences: &Sequences,
 ) -> Result<Trained, Failure> {
-    let baseline = on_threads(request.threads, || {
-        baseline::train(
+    let (baseline, valid) = on_threads(request.threads, || {
+        let baseline = baseline::train(
             &train.architecture,
             &train.params,
             sequences,
             catalog.len(),
             request.cancel,
-        )
+        )?;
+        let valid = validate(&*baseline, catalog, columns, request)?;
+        Ok((baseline, valid))
     })?;
     stop_if_cancelled(request.cancel)?;
     tensors::write(&request.output.join(WEIGHTS), &baseline.tensors())?;
     Ok(Trained {
         library: NATIVE.to_owned(),
-        metrics: BTreeMap::from([
+        metrics: [
             ("items".to_owned(), catalog.len() as f64),
             ("interactions".to_owned(), sequences.items.len() as f64),
             ("sequences".to_owned(), sequences.len() as f64),
-        ]),
+        ]
+        .into_iter()
+        .chain(valid)
+        .collect(),
         curve: Vec::new(),
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mlbuild_action::{Analysis, Cancel, Executor, Failure, Format, Output, Request, Schema, Work};
 
-use crate::{analyze, check, ingest, query, runtime};
+use crate::{analyze, check, ingest, query, runtime, split};
 
 /// Raised whenever the same work may give other bytes than before: an upgrade of DataFusion, arrow or parquet that
 /// changes the result or the encoding of a query, a change of [`crate::writer`]'s properties, of the types in
@@ -12,7 +12,7 @@ use crate::{analyze, check, ingest, query, runtime};
 /// Patch releases that change none of it leave it alone, so that they do not rebuild the world.
 const ENGINE_EPOCH: u32 = 2;
 
-/// Performs [`Work::Ingest`], [`Work::Sql`] and [`Work::Check`] in this process.
+/// Performs [`Work::Ingest`], [`Work::Sql`], [`Work::Split`] and [`Work::Check`] in this process.
 ///
 /// ```
 /// use mlbuild_action::{Executor, Format, Ingest, Work};
@@ -45,6 +45,10 @@ impl Executor for TableExecutor {
         runtime::run(&Cancel::new(), 1, async || match work {
             Work::Sql(sql) => analyze::sql(sql, inputs).await,
             Work::Check(check) => analyze::check(check, inputs).await,
+            Work::Split(split) => match inputs.get("input") {
+                Some(schema) => split::analyze(split, schema),
+                None => Ok(Analysis::default()),
+            },
             _ => Ok(Analysis::default()),
         })
     }
@@ -55,11 +59,13 @@ impl Executor for TableExecutor {
                 Work::Ingest(ingest) => ingest::ingest(request, ingest).await,
                 Work::Sql(sql) => query::build(request, sql).await,
                 Work::Check(check) => check::check(request, check).await,
+                Work::Split(split) => split::split(request, split),
                 Work::Command(_)
                 | Work::Python(_)
                 | Work::Train(_)
                 | Work::Predict(_)
-                | Work::Evaluate(_) => {
+                | Work::Evaluate(_)
+                | Work::Pick(_) => {
                     unreachable!("the engine hands other work to other executors")
                 }
             }

@@ -37,6 +37,7 @@ mod query;
 mod runtime;
 mod session;
 mod show;
+mod split;
 mod sql_error;
 mod writer;
 

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use mlbuild_action::{
-    Check, CheckRule, Command, Device, Diagnostic, Format, Ingest, Predict, Question, SourceSpan,
-    Subject, Tabular, Train, Training, Work,
+    Check, CheckRule, Command, Device, Diagnostic, Format, Ingest, Parts, Pick, Predict, Question,
+    RowOrder, SourceSpan, Split, SplitBy, Subject, Tabular, Train, Training, Value, Work,
 };
 use mlbuild_manifest::{
     CheckDefinition, CommandDefinition, Declaration, Definition, Ingestion, Kind, Label, Manifest,
-    PathDefinition, PredictDefinition, ProjectPath, Rule, Spanned, SubjectDefinition,
-    TrainDefinition, list, nearest,
+    PartDefinition, PathDefinition, PickDefinition, PredictDefinition, ProjectPath, Rule, Spanned,
+    SplitDefinition, SplitRule, SqlDefinition, SqlText, SubjectDefinition, TrainDefinition, list,
+    nearest,
 };
 
 use crate::cycle::{Reference, cycles};
@@ -64,12 +65,15 @@ impl<'a> Resolver<'a> {
     /// Every label declared, also by declarations that could not be understood.
     pub(crate) fn declared(&self) -> impl Iterator<Item = &Label> {
         let broken = self.manifest.broken.iter();
-        let declared: BTreeSet<_> = self.declarations.keys().copied().chain(broken).collect();
+        let declared = self.declarations.keys().copied().chain(broken);
+        // Of points there are many, and each is found by its model.
+        let declared: BTreeSet<_> = declared.filter(|label| !label.is_point()).collect();
         declared.into_iter()
     }
 
     pub(crate) fn is_known(&self, label: &Label) -> bool {
-        self.declarations.contains_key(label) || self.manifest.broken.contains(label)
+        let broken = &self.manifest.broken;
+        self.declarations.contains_key(label) || broken.contains(&label.declared())
     }
 
     /// Whether a target is a table; one that could not be understood may be.
@@ -83,8 +87,13 @@ impl<'a> Resolver<'a> {
             Some(Definition::Path(path)) => path.ingestion.format != Format::Files,
             Some(Definition::Command(command)) => command.ingestion.is_some(),
             Some(Definition::Python(python)) => python.ingestion.is_some(),
-            Some(Definition::Sql(_) | Definition::Predict(_)) => true,
-            Some(Definition::Train(_) | Definition::Evaluate(_)) => false,
+            Some(
+                Definition::Sql(_)
+                | Definition::Split(_)
+                | Definition::Part(_)
+                | Definition::Predict(_),
+            ) => true,
+            Some(Definition::Train(_) | Definition::Evaluate(_) | Definition::Pick(_)) => false,
         }
     }
 
@@ -195,6 +204,8 @@ impl<'a> Resolver<'a> {
             match &declaration.definition {
                 _ if !declaration.key.is_empty() => return Some(declaration.key.clone()),
                 Definition::Predict(predict) => label = &predict.input.value,
+                Definition::Split(split) => label = &split.input.value,
+                Definition::Part(part) => label = &part.split,
                 _ => return None,
             }
         }
@@ -239,14 +250,22 @@ impl<'a> Resolver<'a> {
                 CheckDefinition::Rule(_) => None,
             })
             .collect();
+        let part = match &declaration.definition {
+            Definition::Part(part) => Some(part_query(part, &self.manifest.file)),
+            _ => None,
+        };
         let sql = match &declaration.definition {
             Definition::Sql(sql) => Some(sql),
-            _ => None,
+            _ => part.as_ref(),
         };
         let (query, mut check_queries) = self.queries(declaration, sql, &texts);
         let stages = match &declaration.definition {
             Definition::Path(path) => Some(self.path(declaration, path)),
-            Definition::Sql(_) => query.map(|query| {
+            Definition::Split(split) => self.split(declaration, split),
+            Definition::Sql(_) | Definition::Part(_) => query.map(|mut query| {
+                if part.is_some() {
+                    query.sql.key = self.key(&declaration.label).unwrap_or_default();
+                }
                 let input = |table: Label| input(table.to_string(), InputSource::Target(table));
                 vec![Stage {
                     work: Work::Sql(query.sql),
@@ -260,6 +279,7 @@ impl<'a> Resolver<'a> {
             Definition::Evaluate(evaluate) => self
                 .evaluate(declaration, evaluate)
                 .map(|stage| vec![stage]),
+            Definition::Pick(pick) => Some(self.pick(declaration, pick)),
         };
         let mut stages = stages?;
         for check in &declaration.checks {
@@ -308,6 +328,43 @@ impl<'a> Resolver<'a> {
             work: ingest(declaration, &path.ingestion),
             inputs: vec![input("files".to_owned(), self.files(&path.patterns))],
         }]
+    }
+
+    fn split(&mut self, declaration: &Declaration, split: &SplitDefinition) -> Option<Vec<Stage>> {
+        let table = self.table_input(&declaration.label, &split.input)?;
+        let hash = |columns, parts: &Parts, seed| SplitBy::Hash {
+            columns,
+            parts: parts.clone(),
+            seed,
+        };
+        let by = match &split.rule {
+            SplitRule::Random { parts, seed } => {
+                let key = self.needed_key(declaration, &split.input, &table)?;
+                hash(key, parts, *seed)
+            }
+            SplitRule::Group {
+                columns,
+                parts,
+                seed,
+            } => hash(columns.clone(), parts, *seed),
+            SplitRule::Shares { column, parts } => SplitBy::Shares {
+                column: column.clone(),
+                parts: parts.clone(),
+            },
+            SplitRule::Until {
+                column,
+                until,
+                rest,
+            } => SplitBy::Until {
+                column: column.clone(),
+                until: until.clone(),
+                rest: rest.clone(),
+            },
+        };
+        Some(vec![Stage {
+            work: Work::Split(Split { by }),
+            inputs: vec![input("input".to_owned(), InputSource::Target(table))],
+        }])
     }
 
     pub(crate) fn files(&self, patterns: &[Spanned<ProjectPath>]) -> InputSource {
@@ -405,6 +462,36 @@ impl<'a> Resolver<'a> {
         Some(vec![Stage { work, inputs }])
     }
 
+    /// The choice among points. They are named by what tells them apart.
+    fn pick(&mut self, declaration: &Declaration, pick: &PickDefinition) -> Vec<Stage> {
+        let mut inputs = Vec::new();
+        let mut points = Vec::new();
+        for label in &pick.points {
+            let SourceSpan { file, range, .. } = &declaration.declared_at;
+            self.refer(&declaration.label, label, file, range.clone());
+            let point = label.point_name().unwrap_or(label.name()).to_owned();
+            points.push(point.clone());
+            inputs.push(input(point, InputSource::Target(label.clone())));
+        }
+        let work = Work::Pick(Pick {
+            metric: pick.metric.clone(),
+            goal: pick.goal,
+            points,
+        });
+        vec![Stage { work, inputs }]
+    }
+
+    /// How a model is made, or each of those from which it is picked: they differ in parameters alone.
+    fn made_as(&self, model: &Label) -> Option<&'a Definition> {
+        match &self.declaration(model)?.definition {
+            Definition::Pick(pick) => {
+                let point = self.declaration(pick.points.first()?)?;
+                Some(&point.definition)
+            }
+            definition => Some(definition),
+        }
+    }
+
     fn subject(&self, train: &TrainDefinition) -> Subject {
         match &train.subject {
             SubjectDefinition::Sequences { sequence, label } => Subject::Sequences {
@@ -429,8 +516,7 @@ impl<'a> Resolver<'a> {
 
     /// What `predict` asks of a model; of one that could not be understood, whatever it says itself.
     fn question(&mut self, predict: &PredictDefinition, model: &Label) -> Question {
-        let declaration = self.declaration(model);
-        if let Some(Definition::Train(train)) = declaration.map(|model| &model.definition)
+        if let Some(Definition::Train(train)) = self.made_as(model)
             && let Subject::Table(tabular) = self.subject(train)
         {
             for key in &predict.of_sequences {
@@ -473,9 +559,7 @@ impl<'a> Resolver<'a> {
         let model = self.lookup(&declaration.label, &predict.model);
         let table = self.table_input(&declaration.label, &predict.input);
         let model = model?;
-        let made_by = self
-            .declaration(&model)
-            .map(|model| model.definition.rule());
+        let made_by = self.made_as(&model).map(Definition::rule);
         if let Some(rule) = made_by.filter(|&rule| rule != Rule::Train) {
             let message = format!(
                 "`{model}` cannot be applied: rule `{}` makes it",
@@ -504,6 +588,37 @@ impl<'a> Resolver<'a> {
             input("input".to_owned(), InputSource::Target(table)),
         ];
         Some(vec![Stage { work, inputs }])
+    }
+}
+
+/// The query for the rows of a part: they stay in the order in which the split has them.
+fn part_query(part: &PartDefinition, file: &str) -> SqlDefinition {
+    let PartDefinition {
+        split,
+        column,
+        value,
+        without,
+        range,
+    } = part;
+    let value = match value {
+        // The name of a part is a word.
+        Value::Text(name) => format!("'{name}'"),
+        other => other.to_string(),
+    };
+    let (kind, name) = (split.kind(), split.name());
+    let comparison = if *without { "<>" } else { "=" };
+    let source = format!(
+        "select * exclude ({column}) from {kind}.{name} where {column} {comparison} {value}"
+    );
+    SqlDefinition {
+        sql: SqlText {
+            file: file.to_owned(),
+            source,
+            start: 0,
+            whole: Some(range.clone()),
+        },
+        params: BTreeMap::new(),
+        order: RowOrder::Input,
     }
 }
 

@@ -9,7 +9,8 @@
 //!
 //! A plus before an atom adds what it is made from, one behind it what is made from it, at most `levels` edges away;
 //! `@` adds both what is made from it and everything needed to make that. In a pattern `*` stands for any characters.
-//! A pattern without kind is a name of any kind; without `*` it must name one target only.
+//! A pattern without kind is a name of any kind; without `*` it must name one target only. The points of a `foreach` are selected
+//! by their names (`model:recs@*`), and otherwise built as what their model needs.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +35,7 @@ impl Graph {
             .flat_map(|words| words.split_whitespace())
             .peekable();
         if expressions.peek().is_none() {
-            return Ok(self.targets().map(|target| target.label.clone()).collect());
+            return Ok(self.declared().map(|target| target.label.clone()).collect());
         }
         let mut selected = BTreeSet::new();
         for expression in expressions {
@@ -98,7 +99,9 @@ impl Graph {
                 self.matching(|target| target.tags.iter().any(|known| glob(tag, known)))
             }
             Some(("state", "stale")) => return Ok(self.matching(|target| stale(&target.label))),
-            Some(("kind", kind)) => self.matching(|target| target.label.kind().as_str() == kind),
+            Some(("kind", kind)) => self.matching(|target| {
+                target.label.kind().as_str() == kind && !target.label.is_point()
+            }),
             Some((kind, name)) => self.matching(|target| {
                 glob(kind, target.label.kind().as_str()) && glob(name, target.label.name())
             }),
@@ -119,6 +122,11 @@ impl Graph {
         Ok(selected)
     }
 
+    /// The targets that are no points.
+    fn declared(&self) -> impl Iterator<Item = &crate::Target> {
+        self.targets().filter(|target| !target.label.is_point())
+    }
+
     fn matching(&self, wanted: impl Fn(&crate::Target) -> bool) -> BTreeSet<Label> {
         let targets = self.targets().filter(|target| wanted(target));
         targets.map(|target| target.label.clone()).collect()
@@ -128,8 +136,11 @@ impl Graph {
         let error = |message: String, help: String| {
             Diagnostic::error("select::no-match", message).help(help)
         };
+        // A misspelt point is answered by the points of its model.
+        let points = atom.contains('@');
         let labels: Vec<_> = self
             .targets()
+            .filter(|target| target.label.is_point() == points)
             .map(|target| target.label.to_string())
             .collect();
         match atom.split_once(':') {
@@ -169,7 +180,7 @@ impl Graph {
                 if labels.contains(&dotted) {
                     return error(format!("no target `{atom}`"), format!("write `{dotted}`"));
                 }
-                let near = nearest(atom, self.targets().map(|target| target.label.name()));
+                let near = nearest(atom, self.declared().map(|target| target.label.name()));
                 let near = self
                     .targets()
                     .find(|target| Some(target.label.name()) == near);

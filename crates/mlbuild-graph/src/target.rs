@@ -33,11 +33,12 @@ impl Target {
     pub fn is_table(&self) -> bool {
         self.stages.iter().any(|stage| match &stage.work {
             Work::Ingest(ingest) => ingest.format != mlbuild_action::Format::Files,
-            Work::Sql(_) | Work::Predict(_) => true,
+            Work::Sql(_) | Work::Split(_) | Work::Predict(_) => true,
             Work::Command(_)
             | Work::Python(_)
             | Work::Train(_)
             | Work::Evaluate(_)
+            | Work::Pick(_)
             | Work::Check(_) => false,
         })
     }

@@ -16,6 +16,7 @@
 
 mod check;
 mod error;
+mod experiments;
 #[cfg(test)]
 mod fuzz;
 mod query;
@@ -32,10 +33,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use error::LineageError;
+pub use experiments::Experiment;
 pub use query::{Cell, Maker, QueryTable, Rebuild, RunSummary, RunTarget};
 pub use record::{
-    ActionRecord, ArtifactRecord, EpochRecord, FlowKind, FlowRecord, GivenRecord, InputRecord,
-    Micros, Outcome, RunId, RunStart, RunStatus, TargetRecord,
+    ActionRecord, ArtifactRecord, CandidateRecord, EpochRecord, FlowKind, FlowRecord, GivenRecord,
+    InputRecord, Micros, Outcome, RunId, RunStart, RunStatus, TargetRecord,
 };
 pub use run::Run;
 pub use schema::SCHEMA_VERSION;

@@ -55,6 +55,10 @@ pub struct RunStart {
     pub started: Micros,
     /// Versions of the tools, by name: `mlbuild`, `datafusion`, `torch`.
     pub tools: BTreeMap<String, String>,
+    /// Who built, if that is known.
+    pub user: Option<String>,
+    /// On which machine.
+    pub host: Option<String>,
 }
 
 /// A parameter given on the command line.
@@ -180,6 +184,23 @@ pub struct ActionRecord {
     pub parameters: BTreeMap<String, String>,
     /// Its final figures.
     pub metrics: BTreeMap<String, f64>,
+    /// The device that it asked for, of a training: `cpu`, `gpu`.
+    pub device: Option<String>,
+    /// Those among which it chose, of a choice.
+    pub candidates: Vec<CandidateRecord>,
+}
+
+/// A candidate of a choice.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CandidateRecord {
+    /// Its label: `model:recs@dim=32`.
+    pub point: String,
+    /// The figure that decides.
+    pub metric: String,
+    /// The figure's value; never NaN.
+    pub value: f64,
+    /// Whether it was chosen.
+    pub picked: bool,
 }
 
 /// An input of an action.

@@ -6,8 +6,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::error::{In, refused};
 use crate::record::{
-    ActionRecord, ArtifactRecord, EpochRecord, FlowRecord, GivenRecord, Micros, Outcome, RunId,
-    RunStart, RunStatus, TargetRecord,
+    ActionRecord, ArtifactRecord, CandidateRecord, EpochRecord, FlowRecord, GivenRecord, Micros,
+    Outcome, RunId, RunStart, RunStatus, TargetRecord,
 };
 use crate::{Lineage, LineageError};
 
@@ -89,7 +89,7 @@ impl Run<'_> {
         let label = label.to_owned();
         self.write(move |transaction, run| {
             let actions = "select a.id from action a join target t on t.id = a.target where t.run = ?1 and t.label = ?2";
-            for table in ["input", "flow", "parameter", "metric"] {
+            for table in ["input", "flow", "parameter", "metric", "candidate"] {
                 let delete = format!("delete from {table} where action in ({actions})");
                 transaction.execute(&delete, params![run, label])?;
             }
@@ -197,6 +197,8 @@ fn insert_run(transaction: &Transaction<'_>, start: &RunStart) -> rusqlite::Resu
         given,
         started,
         tools,
+        user,
+        host,
     } = start;
     // One build at a time: a run that has not ended by now never will.
     transaction.execute(
@@ -204,8 +206,8 @@ fn insert_run(transaction: &Transaction<'_>, start: &RunStart) -> rusqlite::Resu
         [],
     )?;
     transaction.execute(
-        "insert into run (command, selection, started, profile) values (?, ?, ?, ?)",
-        params![command.join(" "), selection.join(" "), started, profile],
+        "insert into run (command, selection, started, profile, user, host) values (?, ?, ?, ?, ?, ?)",
+        params![command.join(" "), selection.join(" "), started, profile, user, host],
     )?;
     let run = transaction.last_insert_rowid();
     for (name, version) in tools {
@@ -275,14 +277,17 @@ fn insert_action(
         output,
         parameters,
         metrics,
+        device,
+        candidates,
     } = action;
     if let Some(artifact) = output {
         insert_artifact(transaction, artifact)?;
     }
     transaction
         .prepare_cached(
-            "insert into action (target, stage, name, key, rule, outcome, toolchain, started, duration_micros, output) \
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert into action \
+             (target, stage, name, key, rule, outcome, toolchain, started, duration_micros, output, device) \
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             target,
@@ -295,6 +300,7 @@ fn insert_action(
             started,
             i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
             output.as_ref().map(|artifact| artifact.digest.to_string()),
+            device,
         ])?;
     let action = transaction.last_insert_rowid();
     let insert = |sql, name: &str, value: &dyn rusqlite::ToSql| {
@@ -316,6 +322,18 @@ fn insert_action(
         let sql =
             "insert into flow (action, input, from_column, to_column, kind) values (?, ?, ?, ?, ?)";
         let values = params![action, input, from_column, to_column, kind.as_str()];
+        transaction.prepare_cached(sql)?.execute(values)?;
+    }
+    for CandidateRecord {
+        point,
+        metric,
+        value,
+        picked,
+    } in candidates
+    {
+        let sql =
+            "insert into candidate (action, point, metric, value, picked) values (?, ?, ?, ?, ?)";
+        let values = params![action, point, metric, value, picked];
         transaction.prepare_cached(sql)?.execute(values)?;
     }
     for (name, value) in parameters {

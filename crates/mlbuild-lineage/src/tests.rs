@@ -21,6 +21,8 @@ fn start(at: Micros) -> RunStart {
         selection: vec!["model:recs".to_owned()],
         started: at,
         tools: BTreeMap::from([("mlbuild".to_owned(), "0.1.0".to_owned())]),
+        user: Some("anna".to_owned()),
+        host: Some("laptop".to_owned()),
         ..RunStart::default()
     }
 }
@@ -86,6 +88,8 @@ fn target(
         }),
         parameters: BTreeMap::from([("lr".to_owned(), "0.001".to_owned())]),
         metrics: BTreeMap::from([("ndcg@10".to_owned(), 0.25)]),
+        device: Some("cpu".to_owned()),
+        candidates: Vec::new(),
     };
     TargetRecord {
         label: label.to_owned(),
@@ -127,13 +131,14 @@ fn record_a_build(lineage: &mut Lineage, at: Micros) -> RunId {
         })
         .unwrap();
     }
-    run.target(target(
-        "model:recs",
-        Outcome::Built,
-        &["train"],
-        "model",
-        30,
-    ));
+    let mut model = target("model:recs", Outcome::Built, &["train"], "model", 30);
+    model.actions[0].candidates = vec![CandidateRecord {
+        point: "model:recs@dim=32".to_owned(),
+        metric: "ndcg@10".to_owned(),
+        value: 0.25,
+        picked: true,
+    }];
+    run.target(model);
     run.target(target(
         "report:recs",
         Outcome::Built,
@@ -209,7 +214,7 @@ fn every_query_of_the_specification_runs_and_finds_something() {
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    assert_eq!(blocks.len(), 10);
+    assert_eq!(blocks.len(), 12);
     for sql in blocks {
         assert!(!lineage.query(sql).unwrap().rows.is_empty(), "{sql}");
     }
@@ -248,7 +253,93 @@ fn the_views_have_the_documented_columns() {
         }
         assert_eq!(documented, columns.join(","), "{view}");
     }
-    assert_eq!(views.len(), 12);
+    assert_eq!(views.len(), 14);
+}
+
+#[test]
+fn experiments_are_models_that_were_made_and_the_choice_marks_one() {
+    let (_dir, path) = database();
+    let mut lineage = Lineage::open(&path).unwrap();
+    let mut run = lineage.begin_run(start(0));
+    run.target(target(
+        "features:train",
+        Outcome::Built,
+        &["a"],
+        "train",
+        20,
+    ));
+    for (point, output) in [("dim=32", "small"), ("dim=64", "large")] {
+        let label = format!("model:recs@{point}");
+        run.target(target(&label, Outcome::Built, &["train"], output, 30));
+    }
+    let mut pick = target(
+        "model:recs",
+        Outcome::Built,
+        &["small", "large"],
+        "large",
+        0,
+    );
+    pick.rule = "pick".to_owned();
+    let candidate = |point: &str, picked| CandidateRecord {
+        point: format!("model:recs@{point}"),
+        metric: "ndcg@10".to_owned(),
+        value: 0.25,
+        picked,
+    };
+    pick.actions[0].candidates = vec![candidate("dim=32", false), candidate("dim=64", true)];
+    run.target(pick);
+    run.target(up_to_date("model:old"));
+    run.epoch(&EpochRecord {
+        label: "model:recs@dim=64".to_owned(),
+        epoch: 7,
+        at: 1,
+        metrics: BTreeMap::from([("loss".to_owned(), 0.5)]),
+    })
+    .unwrap();
+    run.end(RunStatus::Done, 10).unwrap();
+    let mut run = lineage.begin_run(start(20));
+    let mut failed = target("model:recs@dim=32", Outcome::Failed, &[], "", 0);
+    (failed.artifact, failed.actions) = (None, Vec::new());
+    run.target(failed);
+    run.end(RunStatus::Failed, 30).unwrap();
+
+    let experiments = lineage.experiments().unwrap();
+    let short = |e: &Experiment| {
+        (
+            e.run.number(),
+            e.point.clone().unwrap(),
+            e.outcome.clone(),
+            e.picked,
+        )
+    };
+    let short: Vec<_> = experiments.iter().map(short).collect();
+    let row = |run, point: &str, outcome: &str, picked| {
+        (run, point.to_owned(), outcome.to_owned(), picked)
+    };
+    assert_eq!(
+        short,
+        [
+            row(2, "dim=32", "failed", false),
+            row(1, "dim=32", "built", false),
+            row(1, "dim=64", "built", true),
+        ]
+    );
+    let picked = &experiments[2];
+    assert_eq!(picked.model, "model:recs");
+    assert_eq!(picked.parameters["lr"], "0.001");
+    assert_eq!(picked.metrics["ndcg@10"], 0.25);
+    assert_eq!(
+        picked.inputs["input train"],
+        Digest::of(b"train").to_string()
+    );
+    assert_eq!(picked.curve_end["loss"], (7, 0.5));
+    let who = (
+        picked.user.as_deref(),
+        picked.host.as_deref(),
+        picked.device.as_deref(),
+    );
+    assert_eq!(who, (Some("anna"), Some("laptop"), Some("cpu")));
+    assert!(experiments[0].parameters.is_empty() && experiments[0].artifact.is_none());
 }
 
 #[test]
@@ -523,7 +614,7 @@ fn a_migration_keeps_a_copy_of_what_was() {
     let (_dir, path) = database();
     let mut lineage = Lineage::open(&path).unwrap();
     record_a_build(&mut lineage, 0);
-    let more = ["alter table run add column host text"];
+    let more = ["alter table run add column machine text"];
     let newer = [schema::MIGRATIONS, &more].concat();
     schema::prepare(&mut lineage.connection, &path, &newer).unwrap();
     let version: u32 = lineage
@@ -575,7 +666,7 @@ fn half_a_copy_that_a_crash_left_is_made_again_before_a_migration() {
     let recording = mlbuild_disk::record(dir.path());
     let newer = [
         schema::MIGRATIONS,
-        &["alter table run add column host text"],
+        &["alter table run add column machine text"],
     ]
     .concat();
     schema::prepare(&mut lineage.connection, &path, &newer).unwrap();
@@ -712,13 +803,13 @@ fn what_is_known_of_a_target_is_known_by_profile() {
 fn a_failed_migration_changes_nothing() {
     let (_dir, path) = database();
     let mut lineage = Lineage::open(&path).unwrap();
-    let more = ["alter table run add column host text; nonsense"];
+    let more = ["alter table run add column machine text; nonsense"];
     let broken = [schema::MIGRATIONS, &more].concat();
     schema::prepare(&mut lineage.connection, &path, &broken).unwrap_err();
     drop(lineage);
     let lineage = Lineage::open(&path).unwrap();
     let columns = lineage.query("select * from run").unwrap().columns;
-    assert!(!columns.contains(&"host".to_owned()));
+    assert!(!columns.contains(&"machine".to_owned()));
 }
 
 /// A published schema never changes: a change is a migration of its own.
@@ -732,7 +823,7 @@ fn the_schemas_do_not_move() {
         [
             "95ab6d3b4da13eba9d80764cb148fa7c37a835814ac93df3af91357e334148ca",
             "d668c1b2c251d3718b8cd3a44d576df8e7761e711133cd1a7a366a140ef20e2b",
-            "c7ea271230b5704f73d16e1a8a8fe4136e4720b7a4fc3b28ed1b4aa607a34535"
+            "ea98b55bc11f411aeb3dce6393c88fffb79846042d87d053573b511af9ded16e",
         ]
     );
 }

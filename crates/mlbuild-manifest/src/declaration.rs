@@ -5,8 +5,8 @@ use std::ops::{Deref, Range};
 use std::time::Duration;
 
 use mlbuild_action::{
-    CheckRule, CommandLine, Format, Metric, PinnedDigest, RowOrder, SourceSpan, Task, Value,
-    Variable,
+    CheckRule, CommandLine, Format, Goal, Metric, Parts, PinnedDigest, RowOrder, SourceSpan, Task,
+    Value, Variable,
 };
 
 use crate::{Kind, Label, ProjectPath};
@@ -147,6 +147,8 @@ pub enum Rule {
     Path,
     /// A query.
     Sql,
+    /// A table, with the part of each row.
+    Split,
     /// A process.
     Command,
     /// A function of the project.
@@ -157,13 +159,16 @@ pub enum Rule {
     Predict,
     /// A report.
     Evaluate,
+    /// The best of the points of a `foreach`: what is left of a declaration that has one.
+    Pick,
 }
 
 impl Rule {
-    /// Every rule, in the order in which diagnostics list them.
-    pub const ALL: [Self; 7] = [
+    /// Every rule that is declared by a key of its own, in the order in which diagnostics list them.
+    pub const ALL: [Self; 8] = [
         Self::Path,
         Self::Sql,
+        Self::Split,
         Self::Command,
         Self::Python,
         Self::Train,
@@ -176,11 +181,13 @@ impl Rule {
         match self {
             Self::Path => "path",
             Self::Sql => "sql",
+            Self::Split => "split",
             Self::Command => "command",
             Self::Python => "python",
             Self::Train => "train",
             Self::Predict => "predict",
             Self::Evaluate => "evaluate",
+            Self::Pick => "pick",
         }
     }
 
@@ -196,9 +203,9 @@ impl Rule {
     pub const fn kinds(self) -> &'static [Kind] {
         match self {
             Self::Path | Self::Predict => &[Kind::Data],
-            Self::Sql => &[Kind::Data, Kind::Features],
+            Self::Sql | Self::Split => &[Kind::Data, Kind::Features],
             Self::Command | Self::Python => &Kind::ALL,
-            Self::Train => &[Kind::Model],
+            Self::Train | Self::Pick => &[Kind::Model],
             Self::Evaluate => &[Kind::Report],
         }
     }
@@ -211,6 +218,10 @@ pub enum Definition {
     Path(PathDefinition),
     /// By a query.
     Sql(SqlDefinition),
+    /// By saying of each row to which part it belongs.
+    Split(SplitDefinition),
+    /// By taking one part of a split.
+    Part(PartDefinition),
     /// By a process.
     Command(CommandDefinition),
     /// By a function of the project.
@@ -221,6 +232,8 @@ pub enum Definition {
     Predict(PredictDefinition),
     /// By measuring predictions.
     Evaluate(EvaluateDefinition),
+    /// By choosing among the points of its `foreach`.
+    Pick(PickDefinition),
 }
 
 impl Definition {
@@ -228,12 +241,14 @@ impl Definition {
     pub const fn rule(&self) -> Rule {
         match self {
             Self::Path(_) => Rule::Path,
-            Self::Sql(_) => Rule::Sql,
+            Self::Sql(_) | Self::Part(_) => Rule::Sql,
+            Self::Split(_) => Rule::Split,
             Self::Command(_) => Rule::Command,
             Self::Python(_) => Rule::Python,
             Self::Train(_) => Rule::Train,
             Self::Predict(_) => Rule::Predict,
             Self::Evaluate(_) => Rule::Evaluate,
+            Self::Pick(_) => Rule::Pick,
         }
     }
 }
@@ -297,6 +312,103 @@ pub struct SqlDefinition {
     pub params: BTreeMap<String, Spanned<Value>>,
     /// What decides the order of the rows.
     pub order: RowOrder,
+}
+
+/// Rule `split`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SplitDefinition {
+    /// The table to split.
+    pub input: Spanned<Label>,
+    /// What decides the part of a row.
+    pub rule: SplitRule,
+}
+
+/// What decides the part of a row.
+#[derive(Clone, PartialEq, Debug)]
+pub enum SplitRule {
+    /// A hash of its key.
+    Random {
+        /// The parts.
+        parts: Parts,
+        /// Another seed gives another split.
+        seed: i64,
+    },
+    /// A hash of these columns.
+    Group {
+        /// The columns, at least one.
+        columns: Vec<String>,
+        /// The parts.
+        parts: Parts,
+        /// Another seed gives another split.
+        seed: i64,
+    },
+    /// The quantiles of a time.
+    Shares {
+        /// The column with the time.
+        column: String,
+        /// The parts in the order of time; their shares add up to 1.
+        parts: Vec<(String, f64)>,
+    },
+    /// Given instants.
+    Until {
+        /// The column with the time.
+        column: String,
+        /// The parts in the order of time, each with the instant before which its rows lie.
+        until: Vec<(String, Value)>,
+        /// The part of what is later.
+        rest: String,
+    },
+}
+
+impl SplitRule {
+    /// The name of the column that the split adds.
+    pub const fn column(&self) -> &'static str {
+        match self {
+            Self::Random {
+                parts: Parts::Folds(_),
+                ..
+            }
+            | Self::Group {
+                parts: Parts::Folds(_),
+                ..
+            } => "fold",
+            _ => "part",
+        }
+    }
+
+    /// The values of that column: names of parts, or numbers of folds.
+    pub fn values(&self) -> Vec<Value> {
+        let names = |parts: &[(String, f64)]| -> Vec<Value> {
+            let names = parts.iter().map(|(name, _)| Value::Text(name.clone()));
+            names.collect()
+        };
+        match self {
+            Self::Random { parts, .. } | Self::Group { parts, .. } => match parts {
+                Parts::Shares(parts) => names(parts),
+                Parts::Folds(folds) => (0..i64::from(*folds)).map(Value::Int).collect(),
+            },
+            Self::Shares { parts, .. } => names(parts),
+            Self::Until { until, rest, .. } => {
+                let names = until.iter().map(|(name, _)| name).chain([rest]);
+                names.map(|name| Value::Text(name.clone())).collect()
+            }
+        }
+    }
+}
+
+/// The rows of one part of a split, or of all folds but one, without the column that says so.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PartDefinition {
+    /// The split.
+    pub split: Label,
+    /// The column that the split added.
+    pub column: &'static str,
+    /// Its value in the rows.
+    pub value: Value,
+    /// Whether it is the rows with another value.
+    pub without: bool,
+    /// Where the split is declared.
+    pub range: Range<usize>,
 }
 
 /// Rule `command`.
@@ -429,6 +541,17 @@ pub struct EvaluateDefinition {
     pub title: String,
     /// What must hold.
     pub gates: Vec<GateDeclaration>,
+}
+
+/// The choice among the points of a `foreach`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PickDefinition {
+    /// The points, in declared order, each a target; at least one.
+    pub points: Vec<Label>,
+    /// The figure that decides.
+    pub metric: String,
+    /// Which value of it is best.
+    pub goal: Goal,
 }
 
 /// A condition on a metric.

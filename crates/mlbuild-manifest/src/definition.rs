@@ -1,13 +1,17 @@
 //! How a target is made: one function a rule. Those of files and queries are here.
 
 mod command;
+mod foreach;
 mod model;
 mod python;
 mod report;
+mod split;
 
 use std::collections::BTreeMap;
 
 use mlbuild_action::{Format, RowOrder};
+
+pub(crate) use foreach::Made;
 
 use crate::reader::{Reader, Section};
 use crate::{
@@ -29,16 +33,20 @@ pub(crate) fn definition<'t>(
     reader: &mut Reader<'t>,
     target: &Target<'_, 't>,
     rule: Rule,
-) -> Option<Definition> {
-    match rule {
+) -> Option<Made> {
+    let definition = match rule {
         Rule::Path => path(reader, target).map(Definition::Path),
         Rule::Sql => sql(reader, target).map(Definition::Sql),
         Rule::Command => command::command(reader, target).map(Definition::Command),
-        Rule::Python => python::python(reader, target).map(Definition::Python),
-        Rule::Train => model::train(reader, target).map(Definition::Train),
+        Rule::Python => return python::python(reader, target),
+        Rule::Train => return model::train(reader, target),
+        Rule::Split => return split::split(reader, target),
         Rule::Predict => model::predict(reader, target).map(Definition::Predict),
         Rule::Evaluate => report::evaluate(reader, target).map(Definition::Evaluate),
-    }
+        // What `foreach` leaves of a declaration; it has no key of its own.
+        Rule::Pick => None,
+    };
+    definition.map(Made::from)
 }
 
 fn path<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<PathDefinition> {

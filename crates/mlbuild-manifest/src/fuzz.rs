@@ -191,8 +191,14 @@ fn no_parameter_of_the_command_line_breaks_parsing() {
 #[test]
 fn no_label_breaks_parsing_and_each_has_one_spelling() {
     let corpus = Corpus {
-        inputs: &[b"data:orders", b"model:recs_2", b"features:a", b"report:x"],
-        words: &["data", "model:", ":", "_", "A"],
+        inputs: &[
+            b"data:orders",
+            b"model:recs_2",
+            b"features:a",
+            b"report:x",
+            b"model:recs@dim=32@lr=0.001",
+        ],
+        words: &["data", "model:", ":", "_", "A", "@", "=", "@a=1"],
         rounds: 5_000,
     };
     fuzz("label", corpus, |bytes| {

@@ -30,6 +30,9 @@ pub(crate) const CHECKS: &[&str] = &[
 /// Keys of an entry of `gate`.
 pub(crate) const GATE: &[&str] = &["above", "max", "metric", "min", "model"];
 
+/// Keys of `pick`.
+pub(crate) const PICK: &[&str] = &["max", "metric", "min"];
+
 /// Keys of rule `train` that only models of tables have.
 pub(crate) const OF_TABLES: &[&str] = &["allow_leak", "categories", "columns", "task", "time"];
 
@@ -53,9 +56,11 @@ pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
         Rule::Python => &[
             "columns",
             "env",
+            "foreach",
             "format",
             "inputs",
             "params",
+            "pick",
             "python",
             "srcs",
             "timeout",
@@ -66,15 +71,21 @@ pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
             "catalog",
             "categories",
             "columns",
+            "foreach",
             "input",
             "label",
             "params",
+            "pick",
             "sequence",
             "task",
             "time",
             "tolerance",
             "train",
             "validate",
+        ],
+        Rule::Pick => &[],
+        Rule::Split => &[
+            "by", "folds", "group", "parts", "rest", "seed", "split", "time", "until",
         ],
         Rule::Predict => &["exclude_seen", "input", "k", "predict", "sequence"],
         Rule::Evaluate => &[

@@ -1,7 +1,11 @@
 //! Names: kinds, labels, paths inside the project.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+
+use mlbuild_action::Value;
+use mlbuild_digest::Digest;
 
 /// What a target is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -58,11 +62,20 @@ impl fmt::Display for Kind {
 }
 
 /// The name of a target: `kind:name`, unique in the project.
+///
+/// A point of a `foreach` has the name of the target that declares it and its own parameters behind that:
+/// `model:recs@dim=32@lr=0.001`. Nobody can declare such a name, and no point has another.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Label {
     kind: Kind,
     name: String,
 }
+
+/// What stands before the parameters of a point, and between them.
+const POINT: char = '@';
+
+/// How long the parameters in a point's label may be, counting three bytes for what file names have to escape.
+const POINT_LENGTH: usize = 120;
 
 impl Label {
     /// A label; `None` unless [`is_name`] holds for the name.
@@ -80,6 +93,101 @@ impl Label {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The label of a point of this target, by its parameters.
+    ///
+    /// They stand in the order of their names, so that the label does not depend on how they are written down. Text is
+    /// cut down to what needs no quotes anywhere; what is long is shortened, with a digest of all of it. So two points may
+    /// come out alike: [`Self::point_by_digest`] tells them apart.
+    pub fn point(&self, params: &BTreeMap<String, Value>) -> Self {
+        let text = written(params, &plain);
+        match escaped_length(&text) <= POINT_LENGTH {
+            true => self.with_point(&text),
+            false => self.point_by_digest(params),
+        }
+    }
+
+    /// As [`Self::point`], with a digest of the parameters at the end.
+    pub fn point_by_digest(&self, params: &BTreeMap<String, Value>) -> Self {
+        let all = written(params, &|value| value.to_string());
+        let digest = Digest::of(all.as_bytes()).short();
+        let mut text = written(params, &plain);
+        let with_digest = |text: &str| format!("{text}.{digest}");
+        while escaped_length(&with_digest(&text)) > POINT_LENGTH {
+            text.pop();
+        }
+        self.with_point(&with_digest(&text))
+    }
+
+    /// The point of this target whose label has `text` behind the target's.
+    #[must_use]
+    pub fn with_point(&self, text: &str) -> Self {
+        Self {
+            kind: self.kind,
+            name: format!("{}{POINT}{text}", self.name),
+        }
+    }
+
+    /// The parameters of a point, as they stand in its label: `dim=32@lr=0.001`; `None` if it is a target of its own.
+    pub fn point_name(&self) -> Option<&str> {
+        self.name.split_once(POINT).map(|(_, point)| point)
+    }
+
+    /// Whether it is a point of a `foreach`.
+    pub fn is_point(&self) -> bool {
+        self.name.contains(POINT)
+    }
+
+    /// The target that declares this one: of a point that with the `foreach`, else itself.
+    pub fn declared(&self) -> Self {
+        let name = self.name.split(POINT).next().unwrap_or(&self.name);
+        Self {
+            kind: self.kind,
+            name: name.to_owned(),
+        }
+    }
+}
+
+fn written(params: &BTreeMap<String, Value>, value: &dyn Fn(&Value) -> String) -> String {
+    let pairs = params
+        .iter()
+        .map(|(name, of)| format!("{}={}", simple(name), value(of)));
+    pairs.collect::<Vec<_>>().join("@")
+}
+
+/// A value without what shells, globs or selections would take for theirs.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Text(text) => simple(text),
+        other => other.to_string(),
+    }
+}
+
+fn simple(text: &str) -> String {
+    let keep = |c: char| if is_point_char(c) { c } else { '-' };
+    text.chars().map(keep).collect()
+}
+
+fn is_point_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+fn escaped_length(text: &str) -> usize {
+    let width = |c: char| match c {
+        '_' | '-' => 1,
+        _ if c.is_ascii_alphanumeric() => 1,
+        _ => 3,
+    };
+    text.chars().map(width).sum()
+}
+
+/// Whether a text may stand behind the `@` of a label. What was shortened may end within a name.
+fn is_point_name(text: &str) -> bool {
+    let is_plain =
+        |pair: &str| !pair.is_empty() && pair.chars().all(|c| c == '=' || is_point_char(c));
+    let first = text.split(POINT).next().unwrap_or_default();
+    let is_short = escaped_length(text) <= POINT_LENGTH;
+    is_short && first.contains('=') && text.split(POINT).all(is_plain)
 }
 
 /// Whether a text may name a target: `[a-z][a-z0-9_]*`, at most 100 bytes, so that it also names a file.
@@ -138,9 +246,22 @@ impl FromStr for Label {
                 None => format!("the kinds are {}", crate::list(kinds)),
             }));
         };
-        Self::new(kind, name).ok_or_else(|| {
-            bad("a name is lower case letters, digits and `_`, and begins with a letter".to_owned())
-        })
+        let (declared, point) = match name.split_once(POINT) {
+            Some((declared, point)) => (declared, Some(point)),
+            None => (name, None),
+        };
+        let label = Self::new(kind, declared).filter(|_| point.is_none_or(is_point_name));
+        label
+            .map(|label| match point {
+                Some(point) => label.with_point(point),
+                None => label,
+            })
+            .ok_or_else(|| {
+                bad(
+                    "a name is lower case letters, digits and `_`, and begins with a letter"
+                        .to_owned(),
+                )
+            })
     }
 }
 
@@ -212,5 +333,65 @@ impl FromStr for ProjectPath {
             }
         }
         Ok(Self(path.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+
+    fn point(params: &[(&str, Value)]) -> Label {
+        let model = Label::new(Kind::Model, "recs").unwrap();
+        let params = params
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        model.point(&params.collect())
+    }
+
+    #[test]
+    fn a_point_is_named_by_its_parameters_in_one_order_and_reads_back() {
+        let lr = ("lr", Value::Float(1e-3));
+        let dim = ("dim", Value::Int(32));
+        let label = point(&[lr.clone(), dim.clone()]);
+        assert_eq!(label.to_string(), "model:recs@dim=32@lr=0.001");
+        assert_eq!(label, point(&[dim, lr]));
+        assert_eq!(label.to_string().parse(), Ok(label.clone()));
+        assert_eq!(label.point_name(), Some("dim=32@lr=0.001"));
+        assert_eq!(label.declared().to_string(), "model:recs");
+        assert!(
+            Label::new(Kind::Model, label.name()).is_none(),
+            "nobody declares it"
+        );
+    }
+
+    #[test]
+    fn what_a_shell_or_a_file_name_would_mind_is_not_in_a_label() {
+        let text = |text: &str| point(&[("loss", Value::Text(text.to_owned()))]);
+        assert_eq!(text("a b/*'$").to_string(), "model:recs@loss=a-b----");
+        let long = [
+            text(&"x".repeat(400)),
+            text(&format!("{}y", "x".repeat(399))),
+        ];
+        assert_ne!(long[0], long[1], "a digest tells them apart");
+        for label in &long {
+            assert_eq!(label.to_string().parse().as_ref(), Ok(label));
+            assert!(escaped_length(label.name()) < 200);
+        }
+    }
+
+    #[test]
+    fn what_is_no_point_is_no_label() {
+        for text in [
+            "model:recs@",
+            "model:recs@dim",
+            "model:recs@a=1@",
+            "model:recs@a=*",
+            "model:@a=1",
+            "model:Recs@a=1",
+        ] {
+            assert!(text.parse::<Label>().is_err(), "{text}");
+        }
     }
 }

@@ -26,9 +26,10 @@ mod variant;
 pub use architecture::{ARCHITECTURES, Architecture, ParamRange, Parameter, SubjectKind};
 pub use declaration::{
     CheckDeclaration, CheckDefinition, CommandDefinition, Declaration, Definition,
-    EvaluateDefinition, GateBound, GateDeclaration, Ingestion, Manifest, PathDefinition,
-    PredictDefinition, Project, PythonDefinition, Resources, Rule, Sandbox, SourceText, Spanned,
-    SqlDefinition, SqlText, SubjectDefinition, TabularDefinition, TrainDefinition,
+    EvaluateDefinition, GateBound, GateDeclaration, Ingestion, Manifest, PartDefinition,
+    PathDefinition, PickDefinition, PredictDefinition, Project, PythonDefinition, Resources, Rule,
+    Sandbox, SourceText, Spanned, SplitDefinition, SplitRule, SqlDefinition, SqlText,
+    SubjectDefinition, TabularDefinition, TrainDefinition,
 };
 pub use label::{BadLabel, BadPath, Kind, Label, ProjectPath, is_name};
 pub use nearest::{list, nearest};

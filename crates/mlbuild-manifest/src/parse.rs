@@ -8,7 +8,7 @@ use std::ops::Range;
 use mlbuild_action::{Diagnostic, SourceSpan};
 use toml::de::{DeTable, DeValue};
 
-use crate::definition::{Target, definition};
+use crate::definition::{Made, Target, definition};
 use crate::reader::{Reader, Section};
 use crate::variant::{self, Declared, Variant};
 use crate::{
@@ -154,12 +154,12 @@ fn read(
                 sql_file: sql_files.get(&label).copied(),
                 project: &result.project.name,
             };
-            let declaration = match (entered.contains(&label), target.sql_file) {
+            let declarations = match (entered.contains(&label), target.sql_file) {
                 (false, Some(file)) => without_entry(&mut reader, &target, file),
                 _ => declaration(&mut reader, &target),
             };
-            match declaration {
-                Some(declaration) => result.targets.push(declaration),
+            match declarations {
+                Some(declarations) => result.targets.extend(declarations),
                 None => {
                     result.broken.insert(label);
                 }
@@ -182,9 +182,8 @@ fn read(
             sql_file: Some(file),
             project: &result.project.name,
         };
-        result
-            .targets
-            .extend(without_entry(&mut reader, &target, file));
+        let declarations = without_entry(&mut reader, &target, file);
+        result.targets.extend(declarations.into_iter().flatten());
     }
     result.targets.sort_by(|a, b| a.label.cmp(&b.label));
     (result, reader.diagnostics)
@@ -357,7 +356,8 @@ fn target_label(reader: &mut Reader<'_>, kind: Kind, name: &Spanned<String>) -> 
     label
 }
 
-fn declaration<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<Declaration> {
+/// The target, and the points of its `foreach` if it has one.
+fn declaration<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<Vec<Declaration>> {
     let rule = rule(reader, target)?;
     unknown_keys(reader, target, rule);
     let section = target.section;
@@ -378,9 +378,9 @@ fn declaration<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<D
     let owner = reader.string(section, "owner").map(|text| text.value);
     let resources = resources(reader, section);
     let tolerance = tolerance(reader, section);
-    let definition = definition?;
+    let Made { points, definition } = definition?;
     table_keys(reader, section, &definition);
-    Some(Declaration {
+    let mut declaration = Declaration {
         label: target.label.clone(),
         declared_at: SourceSpan {
             file: reader.file.to_owned(),
@@ -395,7 +395,22 @@ fn declaration<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<D
         checks,
         tolerance,
         definition,
-    })
+    };
+    // A point needs what the target says, and is found by its name; to choose among them takes nothing.
+    let point = |(label, definition)| Declaration {
+        label,
+        definition,
+        description: None,
+        tags: Vec::new(),
+        checks: Vec::new(),
+        ..declaration.clone()
+    };
+    let points: Vec<_> = points.into_iter().map(point).collect();
+    if matches!(declaration.definition, Definition::Pick(_)) {
+        declaration.resources = Resources::default();
+        declaration.tolerance = BTreeMap::new();
+    }
+    Some([vec![declaration], points].concat())
 }
 
 /// A target that is an SQL file without an entry in the manifest: what is said of it, an overlay says.
@@ -403,11 +418,13 @@ fn without_entry<'t>(
     reader: &mut Reader<'t>,
     target: &Target<'_, 't>,
     file: &SourceText,
-) -> Option<Declaration> {
-    let mut declaration = declaration(reader, target)?;
-    declaration.declared_at.file.clone_from(&file.path);
-    declaration.declared_at.range = first_line(&file.text);
-    Some(declaration)
+) -> Option<Vec<Declaration>> {
+    let mut declarations = declaration(reader, target)?;
+    for declaration in &mut declarations {
+        declaration.declared_at.file.clone_from(&file.path);
+        declaration.declared_at.range = first_line(&file.text);
+    }
+    Some(declarations)
 }
 
 /// The one rule of a target; complains about none, two, or one that its kind does not have.

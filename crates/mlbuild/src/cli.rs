@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Diff(Diff),
     /// Show what a target was made from, and what is made from it
     Lineage(Lineage),
+    /// List every time a model was made: parameters, metrics, time, digest, who
+    Runs(Runs),
     /// Run SQL over the lineage database
     Query(Query),
     /// Execute what is cached once more, otherwise, and compare: same key, same bits?
@@ -227,6 +229,25 @@ pub(crate) struct Query {
     /// How to print the rows
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: QueryFormat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Runs {
+    /// The model, or a point of one; all models without it
+    #[arg(conflicts_with = "compare")]
+    pub(crate) model: Option<String>,
+    /// The best first by this metric, each state of a model once
+    #[arg(long, value_name = "METRIC", conflicts_with = "compare")]
+    pub(crate) best: Option<String>,
+    /// With `--best`: less is better
+    #[arg(long, requires = "best")]
+    pub(crate) min: bool,
+    /// Show where two differ; each is RUN, MODEL, RUN:MODEL or the beginning of a digest
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    pub(crate) compare: Vec<String>,
+    /// Show so many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
 }
 
 /// How `query` prints rows.

@@ -76,6 +76,7 @@ impl<'a> Console<'a> {
                 reasons,
                 unread,
                 unchanged,
+                picked,
             } => {
                 self.ended(label);
                 // That a change stopped here is worth a line; that nothing happened is not.
@@ -89,6 +90,7 @@ impl<'a> Console<'a> {
                         "built",
                         format!("{}  same result as before", duration(*took)),
                     ),
+                    Outcome::Built if let Some(picked) = picked => ("picked", picked.to_string()),
                     Outcome::Built => ("built", duration(*took)),
                     Outcome::Restored => ("restored", first_reason(reasons)),
                     _ => ("up to date", unread_changes(unread)),

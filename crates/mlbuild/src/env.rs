@@ -42,6 +42,23 @@ pub(crate) fn program() -> Option<PathBuf> {
     std::env::current_exe().ok()
 }
 
+/// The name of the user, if the environment says.
+pub(crate) fn user() -> Option<String> {
+    let names = ["USER", "LOGNAME", "USERNAME"];
+    let mut names = names.into_iter().filter_map(var);
+    names.find(|name| !name.is_empty())
+}
+
+/// The name of this machine, if the system says.
+pub(crate) fn host() -> Option<String> {
+    let known = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = known
+        .or_else(|| var("HOSTNAME"))
+        .or_else(|| var("COMPUTERNAME"))?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 /// CPU threads that this process may use.
 pub(crate) fn cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use mlbuild_action::{Diagnostic, Progress, Severity};
 use mlbuild_cache::Holder;
-use mlbuild_engine::{Event, Outcome, Planned, RunId, StaleReason, Summary, Unread, Verdict};
+use mlbuild_engine::{
+    Event, Outcome, Picked, Planned, RunId, StaleReason, Summary, Unread, Verdict,
+};
 use mlbuild_manifest::{Label, SourceText};
 use serde_json::{Value, json};
 
@@ -73,6 +75,21 @@ fn unread(unread: &[Unread]) -> Vec<Value> {
         .collect()
 }
 
+/// `event` with what a choice fell on, where there was one.
+fn with_picked(picked: Option<&Picked>, mut event: Value) -> Value {
+    if let Some(Picked {
+        point,
+        metric,
+        figure,
+        points,
+    }) = picked
+    {
+        event["picked"] =
+            json!({ "point": point, "metric": metric, "figure": figure, "points": points });
+    }
+    event
+}
+
 /// The first line of a build.
 pub(crate) fn started(wanted: &[Label], profile: Option<&str>) -> Value {
     let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
@@ -129,10 +146,14 @@ pub(crate) fn event(event: &Event, sources: &[SourceText]) -> Value {
             reasons: why,
             unread: ignored,
             unchanged,
-        } => json!({
-            "event": "finished", "target": label.to_string(), "outcome": outcome.as_str(), "duration_ms": millis(*duration),
-            "rows": rows, "bytes": size_bytes, "reasons": reasons(why), "unread": unread(ignored), "unchanged": unchanged,
-        }),
+            picked,
+        } => with_picked(
+            picked.as_ref(),
+            json!({
+                "event": "finished", "target": label.to_string(), "outcome": outcome.as_str(), "duration_ms": millis(*duration),
+                "rows": rows, "bytes": size_bytes, "reasons": reasons(why), "unread": unread(ignored), "unchanged": unchanged,
+            }),
+        ),
         Event::Failed {
             label,
             fault,

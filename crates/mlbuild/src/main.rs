@@ -67,6 +67,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<u8, CommandFailure> {
         Command::Show(args) => commands::show::run(args, global, terminal),
         Command::Diff(args) => commands::diff::run(args, global, terminal),
         Command::Lineage(args) => commands::lineage::run(args, global, terminal),
+        Command::Runs(args) => commands::runs::run(args, global, terminal),
         Command::Query(args) => commands::query::run(args, global, terminal),
         Command::Verify(args) => commands::verify::run(&args.selection, global, terminal),
         Command::Pin(args) => commands::pin::pin(args, global, terminal),

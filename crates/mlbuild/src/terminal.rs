@@ -224,6 +224,20 @@ impl miette::Diagnostic for Report<'_> {
     }
 }
 
+/// How many characters a line of standard output may have: as `COLUMNS` says, else as wide as the terminal is; `None` if it
+/// is none.
+pub(crate) fn width() -> Option<usize> {
+    let told = crate::env::var("COLUMNS").and_then(|columns| columns.parse().ok());
+    let stdout = std::io::stdout();
+    let seen = || {
+        let (_, columns) = stdout
+            .is_terminal()
+            .then(|| console::Term::stdout().size_checked())??;
+        Some(usize::from(columns))
+    };
+    told.filter(|columns| *columns > 0).or_else(seen)
+}
+
 /// A duration for people: `12 ms`, `3.4 s`, `2 min 5 s`.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();

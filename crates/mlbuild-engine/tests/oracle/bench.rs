@@ -329,6 +329,8 @@ fn label(name: &str) -> Label {
 
 fn recorder() -> Recorder<'static> {
     let run = RunRecord {
+        user: None,
+        host: None,
         arguments: Vec::new(),
         selection: Vec::new(),
         variant: Variant::default(),

@@ -11,4 +11,5 @@ mod fuzz;
 mod harness;
 mod ingest;
 mod reads;
+mod split;
 mod sql;

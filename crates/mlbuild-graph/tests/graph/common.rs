@@ -43,6 +43,8 @@ fn render_target(target: &Target) -> String {
             Work::Command(_) => "command".to_owned(),
             Work::Python(python) => format!("python {}:{}", python.module, python.function),
             Work::Train(train) => format!("train {}", train.architecture),
+            Work::Split(split) => format!("split into {}", split.count()),
+            Work::Pick(pick) => format!("pick {}", pick.metric),
             Work::Predict(predict) => format!("predict by {}", predict.key.join(", ")),
             Work::Evaluate(evaluate) => format!(
                 "evaluate {} by {}",

@@ -1,21 +1,20 @@
 //! Rules `train` and `predict`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use mlbuild_action::{Task, Value};
 use toml::de::DeValue;
 
-use super::{Target, column, needed};
+use super::foreach::Made;
+use super::{Target, column, foreach, needed};
 use crate::reader::{Entry, Reader, Section};
 use crate::{
-    ARCHITECTURES, Architecture, Kind, Label, ParamRange, PredictDefinition, Spanned,
+    ARCHITECTURES, Architecture, Definition, Kind, Label, ParamRange, PredictDefinition, Spanned,
     SubjectDefinition, SubjectKind, TabularDefinition, TrainDefinition, keys, list, nearest,
 };
 
-pub(super) fn train<'t>(
-    reader: &mut Reader<'t>,
-    target: &Target<'_, 't>,
-) -> Option<TrainDefinition> {
+pub(super) fn train<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<Made> {
     let section = target.section;
     let architecture = reader.string(section, "train").and_then(|name| {
         let known = Architecture::find(&name);
@@ -61,14 +60,29 @@ pub(super) fn train<'t>(
         }
     };
     keys_of_the_subject(reader, section, architecture);
-    Some(TrainDefinition {
-        architecture: architecture.name.to_owned(),
-        params: params?,
-        input: input?,
-        validate,
-        catalog,
-        subject: subject?,
-    })
+    let (params, input, subject) = (params?, input?, subject?);
+    foreach::made(
+        reader,
+        target,
+        &mut |reader, name, value| model_param(reader, architecture, name, value),
+        &mut |reader, point| {
+            let mut params = params.clone();
+            for (name, value) in point {
+                params.insert(name.clone(), value.value.clone());
+            }
+            let place = |name: &str| point.get(name).map(|value| value.range.clone());
+            let place = |name: &str| place(name).or_else(|| of_params(section, name));
+            heads_divide_dim(reader, &params, place("heads").or_else(|| place("dim")))?;
+            Some(Definition::Train(TrainDefinition {
+                architecture: architecture.name.to_owned(),
+                params,
+                input: input.clone(),
+                validate: validate.clone(),
+                catalog: catalog.clone(),
+                subject: subject.clone(),
+            }))
+        },
+    )
 }
 
 /// Complains about keys that only models of another subject have.
@@ -212,44 +226,10 @@ fn model_params<'t>(
     let before = reader.diagnostics.len();
     if let Some(given) = reader.table(section, "params") {
         for (name, value) in given.entries() {
-            let Some(param) = architecture.param(&name) else {
-                let names = architecture.params.iter().map(|param| param.name);
-                reader.error(
-                    "manifest::unknown-parameter",
-                    format!("`{}` has no parameter `{}`", architecture.name, name.value),
-                    name.range.clone(),
-                    "not a parameter",
-                    match nearest(&name, names.clone()) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None if architecture.params.is_empty() => "it has none".to_owned(),
-                        None => format!("its parameters are {}", list(names)),
-                    },
-                );
-                continue;
-            };
-            let scalar = match (param.range, value.get_ref()) {
-                (ParamRange::Ints { .. }, DeValue::Array(_)) => {
-                    integers(reader, &name.value, value)
-                }
-                _ => reader.scalar(&name.value, value),
-            };
-            let Some(scalar) = scalar else {
-                continue;
-            };
-            match param.range.accept(&scalar) {
-                Some(value) => {
-                    params.insert(name.value, value);
-                }
-                None => reader.error(
-                    "manifest::bad-parameter",
-                    format!("`{}` must be {}", name.value, param.range.describe()),
-                    scalar.range,
-                    "not allowed",
-                    format!("`{}`: {}", name.value, param.doc),
-                ),
+            if let Some(value) = model_param(reader, architecture, &name, value) {
+                params.insert(name.value, value);
             }
         }
-        heads_divide_dim(reader, &given, &params);
     }
     (reader.diagnostics.len() == before).then_some(params)
 }
@@ -273,27 +253,78 @@ fn integers(reader: &mut Reader<'_>, key: &str, value: Entry<'_>) -> Option<Span
     })
 }
 
-fn heads_divide_dim(
+/// A parameter of the architecture; `None`, with a complaint, if it has none of this name or not with this value.
+fn model_param(
     reader: &mut Reader<'_>,
-    given: &Section<'_>,
-    params: &BTreeMap<String, Value>,
-) {
-    let int = |name| params.get(name).and_then(Value::as_i64);
-    let (Some(dim), Some(heads)) = (int("dim"), int("heads")) else {
-        return;
+    architecture: &'static Architecture,
+    name: &Spanned<String>,
+    value: Entry<'_>,
+) -> Option<Value> {
+    let Some(param) = architecture.param(name) else {
+        let names = architecture.params.iter().map(|param| param.name);
+        reader.error(
+            "manifest::unknown-parameter",
+            format!("`{}` has no parameter `{}`", architecture.name, name.value),
+            name.range.clone(),
+            "not a parameter",
+            match nearest(name, names.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if architecture.params.is_empty() => "it has none".to_owned(),
+                None => format!("its parameters are {}", list(names)),
+            },
+        );
+        return None;
     };
-    if dim % heads != 0 {
-        let place = given.get("heads").or_else(|| given.get("dim"));
-        let range = place.map_or(given.range.clone(), |(_, value)| value.span());
-        let message = format!("`dim` {dim} is not a multiple of `heads` {heads}");
+    let scalar = match (param.range, value.get_ref()) {
+        (ParamRange::Ints { .. }, DeValue::Array(_)) => integers(reader, &name.value, value),
+        _ => reader.scalar(&name.value, value),
+    }?;
+    let accepted = param.range.accept(&scalar);
+    if accepted.is_none() {
         reader.error(
             "manifest::bad-parameter",
-            message,
-            range,
-            "does not divide `dim`",
-            None,
+            format!("`{}` must be {}", name.value, param.range.describe()),
+            scalar.range,
+            "not allowed",
+            format!("`{}`: {}", name.value, param.doc),
         );
     }
+    accepted
+}
+
+/// Where a parameter's value stands in `params`.
+fn of_params(section: &Section<'_>, name: &str) -> Option<Range<usize>> {
+    let (_, params) = section.get("params")?;
+    let DeValue::Table(params) = params.get_ref() else {
+        return None;
+    };
+    let mut entries = params.iter();
+    let (_, value) = entries.find(|(key, _)| key.get_ref() == name)?;
+    Some(value.span())
+}
+
+/// Complains at `place`, one of the two, if `heads` does not divide `dim`.
+fn heads_divide_dim(
+    reader: &mut Reader<'_>,
+    params: &BTreeMap<String, Value>,
+    place: Option<Range<usize>>,
+) -> Option<()> {
+    let int = |name| params.get(name).and_then(Value::as_i64);
+    let (Some(dim), Some(heads)) = (int("dim"), int("heads")) else {
+        return Some(());
+    };
+    if dim % heads == 0 {
+        return Some(());
+    }
+    let message = format!("`dim` {dim} is not a multiple of `heads` {heads}");
+    reader.error(
+        "manifest::bad-parameter",
+        message,
+        place.unwrap_or_default(),
+        "does not divide `dim`",
+        None,
+    );
+    None
 }
 
 pub(super) fn predict<'t>(

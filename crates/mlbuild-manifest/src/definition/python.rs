@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use mlbuild_action::{Format, Value};
 
 use super::command::{environment, labels, srcs, timeout};
-use super::{Target, format};
+use super::foreach::Made;
+use super::{Target, foreach, format};
 use crate::reader::{Reader, Section};
-use crate::{Ingestion, Label, PythonDefinition, Spanned};
+use crate::{Definition, Ingestion, Kind, Label, PythonDefinition, Spanned};
 
-pub(super) fn python<'t>(
-    reader: &mut Reader<'t>,
-    target: &Target<'_, 't>,
-) -> Option<PythonDefinition> {
+pub(super) fn python<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<Made> {
     let section = target.section;
     let function = function(reader, section);
     let inputs = labels(reader, section, "inputs");
@@ -22,8 +20,21 @@ pub(super) fn python<'t>(
     let env = environment(reader, section);
     let timeout = timeout(reader, section);
     let ingestion = ingestion(reader, target);
+    for key in ["foreach", "pick"] {
+        if let (true, Some((range, _))) = (target.label.kind() != Kind::Model, section.get(key)) {
+            let message = format!("`{key}` does not belong to {}", section.name);
+            let help = "only models are tried and picked".to_owned();
+            reader.error(
+                "manifest::unknown-key",
+                message,
+                range,
+                "not a key here",
+                help,
+            );
+        }
+    }
     let (module, function) = function?;
-    Some(PythonDefinition {
+    let definition = PythonDefinition {
         module,
         function,
         inputs,
@@ -33,7 +44,19 @@ pub(super) fn python<'t>(
         env,
         timeout,
         ingestion,
-    })
+    };
+    foreach::made(
+        reader,
+        target,
+        &mut |reader, name, value| Some(reader.scalar(&name.value, value)?.value),
+        &mut |_, point| {
+            let mut definition = definition.clone();
+            for (name, value) in point {
+                definition.params.insert(name.clone(), value.value.clone());
+            }
+            Some(Definition::Python(definition))
+        },
+    )
 }
 
 /// `module:function`, each in Python's own spelling.

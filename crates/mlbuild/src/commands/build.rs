@@ -81,6 +81,8 @@ pub(crate) fn run(
         selection: args.selection.targets.clone(),
         variant: loaded.variant.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        user: env::user(),
+        host: env::host(),
     };
     let mut recorder = Recorder::new(lineage.as_mut(), record, env::now_micros);
     let executors = wiring::executors(&loaded);

@@ -2,12 +2,30 @@
 
 use std::io::Write as _;
 
+use mlbuild_action::{Pick, Work};
+use mlbuild_graph::Target;
 use serde_json::json;
 
 use crate::cli::{Global, Ls};
 use crate::failure::CommandFailure;
 use crate::load::{load, select};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, plural};
+
+/// What a choice among points is about; they are listed by their names alone.
+fn points(target: &Target) -> Option<String> {
+    target.stages.iter().find_map(|stage| match &stage.work {
+        Work::Pick(Pick {
+            metric,
+            goal,
+            points,
+        }) => Some(format!(
+            "{}, by {} {metric}",
+            plural(points.len(), "point"),
+            goal.as_str()
+        )),
+        _ => None,
+    })
+}
 
 pub(crate) fn run(args: &Ls, global: &Global, terminal: &Terminal) -> Result<u8, CommandFailure> {
     let loaded = load(global, &args.selection.variant, terminal)?;
@@ -37,7 +55,8 @@ pub(crate) fn run(args: &Ls, global: &Global, terminal: &Terminal) -> Result<u8,
             });
             let _ = writeln!(out, "{value}");
         } else {
-            let about = target.description.clone().unwrap_or_default();
+            let about = target.description.clone().or_else(|| points(target));
+            let about = about.unwrap_or_default();
             let line = format!(
                 "{:width$}  {:8}  {about}",
                 target.label.to_string(),

@@ -15,6 +15,7 @@ pub(crate) mod ls;
 pub(crate) mod pin;
 pub(crate) mod plan;
 pub(crate) mod query;
+pub(crate) mod runs;
 pub(crate) mod show;
 pub(crate) mod verify;
 pub(crate) mod why;

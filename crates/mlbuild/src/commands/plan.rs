@@ -53,6 +53,18 @@ fn condition((label, columns): &(Label, Option<Vec<String>>)) -> String {
     }
 }
 
+/// What must change of `on`, one line's worth: of many points of a `foreach` none is named.
+fn conditions(on: &[(Label, Option<Vec<String>>)]) -> Vec<String> {
+    let (points, others): (Vec<_>, Vec<_>) = on.iter().partition(|(label, _)| label.is_point());
+    let mut conditions: Vec<String> = others.into_iter().map(condition).collect();
+    match &points[..] {
+        [] => {}
+        [one] => conditions.push(condition(one)),
+        several => conditions.push(format!("one of its {} points", several.len())),
+    }
+    conditions
+}
+
 /// Time and size to expect, in parentheses; empty without history.
 fn expected(estimate: Option<&Estimate>) -> String {
     let Some(Estimate {
@@ -103,7 +115,7 @@ fn print(planned: &[Planned], estimates: &BTreeMap<Label, Estimate>, terminal: &
                 ("build", why)
             }
             Verdict::Pending { on } => {
-                let on: Vec<String> = on.iter().map(condition).collect();
+                let on = conditions(on);
                 let expected = expected(estimates.get(label));
                 (
                     "may build",

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write as _};
 
-use mlbuild_action::{Artifact, Diagnostic, Work};
+use mlbuild_action::{Artifact, Diagnostic, Goal, Pick, Work};
 use mlbuild_cache::CacheError;
+use mlbuild_engine::Candidate;
 use mlbuild_graph::Target;
 use mlbuild_manifest::Label;
 use serde_json::json;
@@ -24,6 +25,7 @@ pub(crate) fn run(args: &Show, global: &Global, terminal: &Terminal) -> Result<u
         std::slice::from_ref(&label),
         &wiring::executors(&loaded),
     );
+    let candidates = mlbuild_engine::candidates(&loaded.project, target, &planned);
     let planned = planned.last().expect("a plan holds what it was asked for");
     let artifact = planned.artifact.as_ref();
     let metrics = planned
@@ -47,6 +49,7 @@ pub(crate) fn run(args: &Show, global: &Global, terminal: &Terminal) -> Result<u
             "artifact": artifact.map(|a| a.digest().to_string()), "bytes": artifact.map(|a| a.tree.size_bytes()),
             "rows": artifact.and_then(|a| a.table.as_ref()).map(|t| t.rows), "columns": columns,
             "metrics": metrics.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "points": points_json(&candidates),
         }));
         return Ok(0);
     }
@@ -71,10 +74,15 @@ pub(crate) fn run(args: &Show, global: &Global, terminal: &Terminal) -> Result<u
             target.declared_at.file
         ),
     );
-    field("inputs", inputs.join(", "));
+    if candidates.is_empty() {
+        field("inputs", inputs.join(", "));
+    }
     field("state", planned.verdict.as_str().replace('_', " "));
     for (name, value) in parameters(target) {
         field(&format!("  {name}"), value);
+    }
+    for line in points(target, &candidates) {
+        field("", line);
     }
     let Some(artifact) = artifact else {
         return Ok(0);
@@ -137,6 +145,67 @@ fn files(artifact: &Artifact) -> String {
         [one] => one.path.clone(),
         several => crate::terminal::plural(several.len(), "file"),
     }
+}
+
+/// The points of a `foreach`, as JSON; null for targets that have none.
+fn points_json(candidates: &[Candidate]) -> serde_json::Value {
+    let point = |candidate: &Candidate| {
+        let Candidate {
+            label,
+            figure,
+            picked,
+        } = candidate;
+        json!({ "target": label.to_string(), "figure": figure, "picked": picked })
+    };
+    match candidates {
+        [] => serde_json::Value::Null,
+        points => points.iter().map(point).collect(),
+    }
+}
+
+/// The points of a `foreach`, best first, in lines.
+fn points(target: &Target, candidates: &[Candidate]) -> Vec<String> {
+    let Some(Pick { metric, goal, .. }) =
+        target.stages.iter().find_map(|stage| match &stage.work {
+            Work::Pick(pick) => Some(pick),
+            _ => None,
+        })
+    else {
+        return Vec::new();
+    };
+    let name = |candidate: &Candidate| {
+        let name = candidate
+            .label
+            .point_name()
+            .unwrap_or(candidate.label.name());
+        name.to_owned()
+    };
+    let width = candidates.iter().map(|c| name(c).len()).max().unwrap_or(0);
+    let mut ranked: Vec<&Candidate> = candidates.iter().collect();
+    let worst = match goal {
+        Goal::Max => f64::NEG_INFINITY,
+        Goal::Min => f64::INFINITY,
+    };
+    ranked.sort_by(|a, b| {
+        let (a, b) = (a.figure.unwrap_or(worst), b.figure.unwrap_or(worst));
+        match goal {
+            Goal::Max => b.total_cmp(&a),
+            Goal::Min => a.total_cmp(&b),
+        }
+    });
+    let line = |candidate: &&Candidate| {
+        let mark = if candidate.picked { '*' } else { ' ' };
+        let figure = match candidate.figure {
+            Some(figure) => format!("{figure:.6}"),
+            None => "not built".to_owned(),
+        };
+        format!("{mark} {:width$}  {figure}", name(candidate))
+    };
+    let lines = ranked.iter().map(line);
+    [format!("points by {} {metric}", goal.as_str())]
+        .into_iter()
+        .chain(lines)
+        .collect()
 }
 
 /// The parameters of the target's work, as they enter its key.

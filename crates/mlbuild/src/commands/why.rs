@@ -97,14 +97,26 @@ fn reads(columns: &[String]) -> String {
     }
 }
 
+/// The first few labels, and how many more there are: a `foreach` may have many points.
+fn some_of<'a>(labels: impl Iterator<Item = &'a Label>) -> String {
+    const SHOWN: usize = 4;
+    let labels: Vec<String> = labels.map(ToString::to_string).collect();
+    match labels.len().checked_sub(SHOWN) {
+        None | Some(0) => labels.join(", "),
+        Some(more) => format!("{} and {more} more", labels[..SHOWN].join(", ")),
+    }
+}
+
 fn in_short(planned: Option<&Planned>) -> String {
     match planned.map(|planned| &planned.verdict) {
         Some(Verdict::Build { reasons, .. } | Verdict::Restore { reasons, .. }) => {
             crate::console::first_reason(reasons)
         }
         Some(Verdict::Pending { on }) => {
-            let on: Vec<String> = on.iter().map(|(label, _)| label.to_string()).collect();
-            format!("undecided itself, because of {}", on.join(", "))
+            format!(
+                "undecided itself, because of {}",
+                some_of(on.iter().map(|(label, _)| label))
+            )
         }
         Some(Verdict::Broken(diagnostic)) => diagnostic.message.clone(),
         Some(Verdict::UpToDate) | None => "up to date".to_owned(),

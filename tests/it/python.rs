@@ -763,3 +763,95 @@ fn doctor_names_the_interpreter_and_a_missing_one_is_an_error_of_the_environment
         "python::no-interpreter"
     );
 }
+
+/// A training in plain Python: epochs with figures, a step that is kept, and a pause in which it can be ended.
+const TRAIN: &str = r#"
+import json
+import os
+import pathlib
+import time
+
+
+def main(inputs, out, params):
+    events = open(int(os.environ["MLBUILD_EVENTS"]), "w", buffering=1)
+    kept = pathlib.Path(os.environ["MLBUILD_CHECKPOINTS"]) / "step"
+    first = int(kept.read_text()) if kept.exists() else 0
+    for step in range(first + 1, params["epochs"] + 1):
+        kept.write_text(str(step))
+        print(json.dumps({"epoch": step, "metrics": {"loss": 1 / step}}), file=events)
+        if step == params["wait"]:
+            print("waits as", os.getpid())
+            time.sleep(1000)
+    print(json.dumps({"metrics": {"auc": 0.5}}), file=events)
+    (out / "model").write_text(f"from {first}")
+"#;
+
+fn training(name: &str, wait: u32) -> String {
+    format!(
+        "[model.{name}]\npython = \"train:main\"\nparams = {{ epochs = 4, wait = {wait} }}\ntimeout = \"5m\"\n\n"
+    )
+}
+
+#[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
+fn a_training_reports_figures_whether_or_not_it_is_a_fork_of_a_ready_interpreter() {
+    let manifest = [training("one", 0), training("two", 9)].concat();
+    let project = Project::new(&manifest).file("train.py", TRAIN);
+    let built = project.build(&["-j1"]);
+    for model in ["model:one", "model:two"] {
+        let of_it =
+            |event: &&serde_json::Value| event["event"] == "epoch" && event["target"] == model;
+        let epochs: Vec<_> = built.events.iter().filter(of_it).collect();
+        let told: Vec<_> = epochs
+            .iter()
+            .map(|it| (it["epoch"].as_u64(), it["epochs"].as_u64()))
+            .collect();
+        let expected: Vec<_> = (1..=4).map(|epoch| (Some(epoch), Some(4))).collect();
+        assert_eq!(told, expected, "{model}");
+        let shown = project.run(&["show", model, "--json"]).stdout;
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["metrics"], serde_json::json!({ "auc": 0.5 }));
+    }
+    project.build(&[]).built(&[]);
+}
+
+#[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
+fn an_interrupted_training_goes_on_and_leaves_no_process() {
+    for (signal, exit) in [
+        (libc::SIGINT, Some(130)),
+        (libc::SIGTERM, Some(130)),
+        (libc::SIGKILL, None),
+    ] {
+        let project = Project::new(&training("fit", 3)).file("train.py", TRAIN);
+        assert_eq!(crate::training::interrupt(&project, signal), exit);
+        project.build(&[]).built(&["model:fit"]);
+        assert_eq!(project.read("out/model/fit/model"), "from 3");
+    }
+}
+
+#[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
+fn a_training_that_diverges_names_figure_and_epoch() {
+    let diverges = TRAIN.replace("1 / step}", "float('nan') if step == 2 else 1}");
+    let project = Project::new(&training("fit", 2)).file("train.py", &diverges);
+    let built = project.try_build(&[]);
+    let diagnostic = built.diagnostic("model:fit");
+    assert_eq!(
+        diagnostic["message"],
+        "`train:main` reported NaN for `loss` in epoch 2"
+    );
+    assert_eq!(built.ran.exit, Some(1));
+}
+
+#[test]
+#[ignore = "needs Python; `cargo xtask test` runs it"]
+fn a_function_sees_the_gpus_that_it_was_given_and_else_none() {
+    let project = job("import os\n(out / 'gpus').write_text(os.environ['CUDA_VISIBLE_DEVICES'])");
+    crate::gpus::build(&project, "A100:40GB", None);
+    assert_eq!(project.read("out/model/job/gpus"), "");
+    let manifest = project.read("mlbuild.toml");
+    project.write("mlbuild.toml", manifest + "resources = { gpus = 1 }\n");
+    crate::gpus::build(&project, "A100:40GB", None).built(&["model:job"]);
+    assert_eq!(project.read("out/model/job/gpus"), "GPU-0");
+}

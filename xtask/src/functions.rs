@@ -1,9 +1,11 @@
-//! Functions over pandas, polars and pyarrow, built with the binary of this build; plain `cargo test` has no packages.
+//! Functions over pandas, polars and pyarrow, and trainings with scikit-learn and LightGBM, built with the binary of this
+//! build; plain `cargo test` has no packages.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::{Result, example, readers, workspace};
 
@@ -24,10 +26,13 @@ found = table.num_rows, table.num_columns
 assert found == (2, int(sys.argv[2])), (sys.argv[1], found, table.schema)
 ";
 
-/// Builds `xtask/functions` twice, from nothing, and reads what it made.
+/// After how many rounds the trees are interrupted; each fifth is kept.
+const INTERRUPTED_AFTER: u64 = 12;
+
+/// Builds `xtask/functions` twice, from nothing but a training that was interrupted, and reads what it made.
 ///
 /// # Errors
-/// If a build fails, the second one does anything, or a table holds something else.
+/// If a build fails, the second one does anything, the training begins anew, or a table or figure is something else.
 pub(crate) fn build(root: &Path) -> Result {
     let packages = readers::python_packages(root)?;
     let project = workspace::target(root).join("example/functions");
@@ -36,7 +41,8 @@ pub(crate) fn build(root: &Path) -> Result {
     }
     example::copy(&root.join("xtask/functions"), &project)?;
     environment(&project, &packages)?;
-    workspace::run(&mut mlbuild(root, &project))?;
+    interrupt(mlbuild(root, &project, "build").args(["model:trees", "--json"]))?;
+    workspace::run(&mut mlbuild(root, &project, "build"))?;
     for (name, columns) in TABLES {
         let table = project.join(format!("out/features/{name}.parquet"));
         readers::python(&packages, READ, &[&table, Path::new(&columns.to_string())])?;
@@ -45,7 +51,8 @@ pub(crate) fn build(root: &Path) -> Result {
     if mean != "15.0" {
         return Err(format!("the mean of 10 and 20 is 15.0, not {mean}"));
     }
-    let second = workspace::output(mlbuild(root, &project).arg("--json"))?;
+    trainings(root, &project)?;
+    let second = workspace::output(mlbuild(root, &project, "build").arg("--json"))?;
     let summary = second.lines().last().unwrap_or_default();
     if !summary.contains("\"built\":[]") || !summary.contains("\"processes\":0") {
         return Err(format!(
@@ -55,9 +62,56 @@ pub(crate) fn build(root: &Path) -> Result {
     Ok(())
 }
 
-fn mlbuild(root: &Path, project: &Path) -> Command {
+/// Holds the figures of the trainings against what these libraries reach on these data.
+fn trainings(root: &Path, project: &Path) -> Result {
+    let figure = |model: &str, name: &str| {
+        let mut show = mlbuild(root, project, "show");
+        let shown = workspace::output(show.args([model, "--json"]))?;
+        let number = shown.split(&format!("\"{name}\":")).nth(1);
+        let number = number.and_then(|rest| rest.split([',', '}']).next()?.parse::<f64>().ok());
+        number.ok_or_else(|| format!("{model} has no figure `{name}`: {shown}"))
+    };
+    let auc = figure("model:logistic", "valid_auc")?;
+    if auc < 0.99 {
+        return Err(format!(
+            "the logistic regression reaches an AUC of 0.99, not {auc}"
+        ));
+    }
+    let begun_at = figure("model:trees", "begun_at")?;
+    if begun_at < 10.0 {
+        return Err(format!(
+            "the trees were to go on after round 10 or later, not after {begun_at}"
+        ));
+    }
+    Ok(())
+}
+
+/// Runs a training until it has come through some rounds, and interrupts it.
+fn interrupt(training: &mut Command) -> Result {
+    let mut running = training
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start a training: {error}"))?;
+    let events = BufReader::new(running.stdout.take().ok_or("its output is piped")?);
+    let round = format!("\"epoch\":{INTERRUPTED_AFTER},");
+    for line in events.lines() {
+        if line.map_err(io)?.contains(&round) {
+            let mut kill = Command::new("kill");
+            workspace::run(kill.args(["-INT", &running.id().to_string()]))?;
+            break;
+        }
+    }
+    match running.wait().map_err(io)?.code() {
+        Some(130) => Ok(()),
+        exit => Err(format!(
+            "an interrupted training ends with 130, not {exit:?}"
+        )),
+    }
+}
+
+fn mlbuild(root: &Path, project: &Path, verb: &str) -> Command {
     let mut command = Command::new(workspace::target(root).join("debug/mlbuild"));
-    command.arg("build").current_dir(project);
+    command.arg(verb).current_dir(project);
     command
 }
 

@@ -165,6 +165,13 @@ impl Description {
         }
     }
 
+    /// GPUs asked for; what asks for none is what it was before there was this part.
+    fn add_gpus(&mut self, gpus: u32) {
+        if gpus > 0 {
+            self.add("gpus", gpus.to_string());
+        }
+    }
+
     fn add_list(&mut self, name: &str, values: &[String]) {
         // As JSON, so that no two lists print alike.
         self.add(name, serde_json::Value::from(values).to_string());
@@ -456,6 +463,7 @@ fn describe_command(command: &Command, d: &mut Description) {
         tools: _,
         out,
         digest,
+        gpus,
         timeout: _,
         training: _,
     } = command;
@@ -475,6 +483,7 @@ fn describe_command(command: &Command, d: &mut Description) {
         CommandLine::Shell(line) => d.add("shell", line.clone()),
     }
     d.add_env(env);
+    d.add_gpus(*gpus);
 }
 
 fn describe_python(python: &Python, d: &mut Description) {
@@ -486,6 +495,7 @@ fn describe_python(python: &Python, d: &mut Description) {
         env,
         table,
         threads,
+        gpus,
         timeout: _,
         training: _,
     } = python;
@@ -498,6 +508,7 @@ fn describe_python(python: &Python, d: &mut Description) {
     d.add_env(env);
     d.add("yields", if *table { "table" } else { "files" });
     d.add("threads", threads.to_string());
+    d.add_gpus(*gpus);
 }
 
 fn describe_check(rule: &CheckRule, d: &mut Description) {
@@ -735,6 +746,7 @@ mod tests {
                 tools: Vec::new(),
                 out: Some("file".to_owned()),
                 digest: Some(PinnedDigest::Sha256("00".repeat(32))),
+                gpus: 0,
                 timeout: None,
                 training: None,
             }),
@@ -747,8 +759,8 @@ mod tests {
     }
 
     #[test]
-    fn code_is_identity_and_a_timeout_is_not() {
-        let call = |code: &str, seconds| Action {
+    fn code_and_the_accelerator_asked_for_are_identity_and_a_timeout_is_not() {
+        let call = |code: &str, seconds, gpus| Action {
             work: Work::Python(Python {
                 module: "lib.labels".to_owned(),
                 function: "make".to_owned(),
@@ -757,6 +769,7 @@ mod tests {
                 env: BTreeMap::new(),
                 table: true,
                 threads: 1,
+                gpus,
                 timeout: Some(std::time::Duration::from_secs(seconds)),
                 training: None,
             }),
@@ -765,7 +778,8 @@ mod tests {
             plan: None,
             toolchain: "python runner 1".to_owned(),
         };
-        assert_eq!(call("00", 1).key(), call("00", 2).key());
-        assert_ne!(call("00", 1).key(), call("01", 1).key());
+        assert_eq!(call("00", 1, 0).key(), call("00", 2, 0).key());
+        assert_ne!(call("00", 1, 0).key(), call("01", 1, 0).key());
+        assert_ne!(call("00", 1, 0).key(), call("00", 1, 1).key());
     }
 }

@@ -31,6 +31,28 @@ impl Cancel {
     }
 }
 
+/// A GPU, by the name that the driver or the user has for it: `GPU-8932f937-d72c`, `1`. Provenance, never identity.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct GpuId(String);
+
+impl GpuId {
+    /// The GPU of this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name, as `CUDA_VISIBLE_DEVICES` takes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What `CUDA_VISIBLE_DEVICES` is for a process that may use these: empty for none.
+    pub fn list(gpus: &[Self]) -> String {
+        let names: Vec<&str> = gpus.iter().map(Self::as_str).collect();
+        names.join(",")
+    }
+}
+
 /// An input as an executor sees it.
 #[derive(Clone, Debug)]
 pub struct InputFolder {
@@ -83,6 +105,8 @@ pub struct Request<'a> {
     pub checkpoints: &'a Path,
     /// CPU threads that the work may use; may not change an output byte.
     pub threads: usize,
+    /// The GPUs that the work may use, and no others: as many as it asks for.
+    pub gpus: &'a [GpuId],
     /// Memory that the work should stay within; may not change an output byte.
     pub memory_bytes: u64,
     /// Receives what happens. May be called from any thread.

@@ -24,7 +24,7 @@ pub use analysis::{Analysis, Field, Flows, Origin, Schema};
 pub use artifact::{ActionResult, Artifact, Column, Table, Tree, TreeEntry};
 pub use diagnostic::{Diagnostic, Severity, SourceSpan};
 pub use executor::{
-    Cancel, Code, Executor, Failure, InputFolder, Output, Progress, ProjectFiles, Request,
+    Cancel, Code, Executor, Failure, GpuId, InputFolder, Output, Progress, ProjectFiles, Request,
 };
 pub use metric::{Metric, MetricName, UnknownMetric};
 pub use value::Value;

@@ -1,6 +1,6 @@
 //! The kinds of work, one type a rule, and what of each is identity.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{Metric, Value};
@@ -44,6 +44,43 @@ impl Work {
             | Self::Evaluate(_)
             | Self::Pick(_)
             | Self::Check(_) => false,
+        }
+    }
+}
+
+impl Work {
+    /// How many GPUs the work asks for.
+    pub const fn gpus(&self) -> u32 {
+        match self {
+            Self::Train(Train { device, .. }) | Self::Predict(Predict { device, .. }) => {
+                match device {
+                    Device::Cpu => 0,
+                    Device::Gpu => 1,
+                }
+            }
+            Self::Command(Command { gpus, .. }) | Self::Python(Python { gpus, .. }) => *gpus,
+            Self::Ingest(_)
+            | Self::Sql(_)
+            | Self::Split(_)
+            | Self::Evaluate(_)
+            | Self::Pick(_)
+            | Self::Check(_) => 0,
+        }
+    }
+
+    /// Asks for no GPU. What a model is asked to train on is part of its identity.
+    pub const fn ask_for_cpu(&mut self) {
+        match self {
+            Self::Train(Train { device, .. }) | Self::Predict(Predict { device, .. }) => {
+                *device = Device::Cpu;
+            }
+            Self::Command(Command { gpus, .. }) | Self::Python(Python { gpus, .. }) => *gpus = 0,
+            Self::Ingest(_)
+            | Self::Sql(_)
+            | Self::Split(_)
+            | Self::Evaluate(_)
+            | Self::Pick(_)
+            | Self::Check(_) => {}
         }
     }
 }
@@ -253,6 +290,8 @@ pub struct Command {
     /// Digest that the output must have. With it the process may use the network, and the digest (not the command) is
     /// its identity; it then requires `out`.
     pub digest: Option<PinnedDigest>,
+    /// How many GPUs it asks for.
+    pub gpus: u32,
     /// How long it may run. Not identity.
     pub timeout: Option<Duration>,
     /// Set if it fits a model.
@@ -281,15 +320,20 @@ pub struct Python {
     pub table: bool,
     /// CPU threads for the libraries that it calls, whose sums may depend on them: so they are identity.
     pub threads: u32,
+    /// How many GPUs it asks for.
+    pub gpus: u32,
     /// How long it may run. Not identity.
     pub timeout: Option<Duration>,
     /// Set if it fits a model.
     pub training: Option<Training>,
 }
 
-/// What a process may do beside because it fits a model: keep checkpoints. Not identity.
+/// What a process may do beside because it fits a model: keep checkpoints, and report figures. Not identity.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Training {}
+pub struct Training {
+    /// Figures that may be no number; any other that is none is a mistake.
+    pub may_be_nan: BTreeSet<String>,
+}
 
 /// The value of a declared environment variable.
 #[derive(Clone, PartialEq, Eq, Debug)]

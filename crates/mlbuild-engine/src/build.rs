@@ -24,6 +24,7 @@ use mlbuild_lineage::ActionRecord;
 use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
+use crate::devices::{Gpus, Need, no_gpu};
 use crate::job::{self, Allowance, Job, JobFailure, Layout, cache_failure};
 use crate::logs::Logs;
 use crate::pick::{self, Figures};
@@ -33,7 +34,7 @@ use crate::reads::{Reads, input_digests};
 use crate::reason::StaleReason;
 use crate::record::{Recorder, reason_text, stage_record, target_record};
 use crate::resolve::{Context, Material, Resolved, Sources, resolve, stage_name};
-use crate::schedule::{Queue, Schedule, remaining_paths};
+use crate::schedule::{Queue, Schedule, Started, remaining_paths};
 use crate::snapshot::{Settled, Snapshot};
 use crate::{Event, Fault, Outcome, Summary};
 
@@ -82,6 +83,7 @@ pub fn build(
         wanted: wanted.iter().cloned().collect(),
         schedule: Schedule::new(&project.graph, &needed),
         queue: Queue::new(options.slots),
+        gpus: None,
         sources,
         analyses: Analyses::new(project),
         logs: Logs::new(&state),
@@ -178,6 +180,8 @@ struct Building<'a, 'e, 'r> {
     wanted: BTreeSet<Label>,
     schedule: Schedule,
     queue: Queue<Box<Resolved>>,
+    /// Looked for when the first action needs one.
+    gpus: Option<Gpus>,
     sources: Sources<'a>,
     analyses: Analyses<'a>,
     logs: Logs<'a>,
@@ -214,9 +218,9 @@ impl<'a> Building<'a, '_, '_> {
                 self.begin(&label);
             }
             while !self.stopping
-                && let Some((label, resources, resolved)) = self.queue.pop()
+                && let Some(started) = self.queue.pop()
             {
-                self.start(scope, sender, label, &resources, resolved);
+                self.start(scope, sender, started);
             }
             if !self.queue.is_running() {
                 break;
@@ -326,11 +330,17 @@ impl<'a> Building<'a, '_, '_> {
             .graph
             .target(label)
             .expect("the schedule holds targets of the graph");
-        if declared.resources.gpus > self.options.slots.gpus {
-            return self.fail(
-                label,
-                Failure::Environment(no_gpu(label, declared.resources.gpus, self.options)),
-            );
+        let need = Need::new(&resolved.action.work, &declared.resources);
+        if need.gpus > 0 {
+            let gpus = &mut self.gpus;
+            let find = self.options.find_gpus;
+            let devices = self
+                .queue
+                .devices(|| gpus.get_or_insert_with(find).devices.clone());
+            if devices.fitting(need) < need.gpus as usize {
+                let diagnostic = no_gpu(label, need, devices);
+                return self.fail(label, Failure::Environment(diagnostic));
+            }
         }
         if self.paths.is_none() {
             self.expected = self.recorder.expected(&self.needed);
@@ -352,8 +362,13 @@ impl<'a> Building<'a, '_, '_> {
             .and_then(|paths| paths.get(label))
             .copied()
             .unwrap_or_default();
-        self.queue
-            .push(path, label.clone(), declared.resources, Box::new(resolved));
+        self.queue.push(
+            path,
+            label.clone(),
+            declared.resources,
+            need,
+            Box::new(resolved),
+        );
     }
 
     /// Starts the thread of an action.
@@ -361,10 +376,14 @@ impl<'a> Building<'a, '_, '_> {
         &mut self,
         scope: &'scope Scope<'scope, 'a>,
         sender: &Sender<Message>,
-        label: Label,
-        resources: &mlbuild_graph::Resources,
-        resolved: Box<Resolved>,
+        started: Started<Box<Resolved>>,
     ) {
+        let Started {
+            label,
+            resources,
+            gpus,
+            job: resolved,
+        } = started;
         let stage = stage_name(&resolved.action.work);
         if let Err(e) = self.logs.start(&label, &stage) {
             self.trouble(Diagnostic::warning(
@@ -383,9 +402,11 @@ impl<'a> Building<'a, '_, '_> {
             stage,
             reasons,
             expected,
+            gpus: gpus.clone(),
         });
         let slots = self.options.slots;
         let allowance = Allowance {
+            gpus: gpus.into_iter().map(|gpu| gpu.id).collect(),
             threads: resources.cpus.max(1) as usize,
             memory_bytes: resources
                 .memory_bytes
@@ -782,13 +803,4 @@ pub(crate) fn stale_reasons(
         None => vec![StaleReason::OutputMissing],
         Some(old) => description_reasons(project, &resolved.inputs, &old, &resolved.description),
     }
-}
-
-fn no_gpu(label: &Label, asked: u32, options: &Options) -> Diagnostic {
-    let message = format!(
-        "`{label}` asks for {asked} GPU, and this machine offers {}",
-        options.slots.gpus
-    );
-    Diagnostic::error("engine::no-gpu", message)
-        .help("build with `--device cpu`, set `resources = { gpus = 0 }`, or build where the result is cached")
 }

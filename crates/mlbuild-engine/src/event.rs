@@ -11,7 +11,7 @@ pub use mlbuild_lineage::Outcome;
 use mlbuild_manifest::Label;
 
 use crate::pick::Picked;
-use crate::{StaleReason, Unread};
+use crate::{GpuDevice, StaleReason, Unread};
 
 /// Whose fault a failure is; decides the exit status.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -56,6 +56,8 @@ pub enum Event {
         reasons: Vec<StaleReason>,
         /// How long it took the last times, if known.
         expected: Option<Duration>,
+        /// The GPUs that it has while it runs.
+        gpus: Vec<GpuDevice>,
     },
     /// An executing action reports.
     Progress {

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use mlbuild_action::{
-    ActionResult, Artifact, Cancel, Column, Diagnostic, Failure, Format, Ingest, InputFolder,
-    Output, Progress, Request, Table, Tree, TreeEntry, Work,
+    ActionResult, Artifact, Cancel, Column, Diagnostic, Failure, Format, GpuId, Ingest,
+    InputFolder, Output, Progress, Request, Table, Tree, TreeEntry, Work,
 };
 use mlbuild_cache::{CacheError, Destination, MaterializeMode};
 use mlbuild_disk as disk;
@@ -23,9 +23,10 @@ use crate::project::{Executors, Project};
 use crate::resolve::{Material, Resolved};
 
 /// What an action may use while it runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Allowance {
     pub(crate) threads: usize,
+    pub(crate) gpus: Vec<GpuId>,
     pub(crate) memory_bytes: u64,
 }
 
@@ -197,6 +198,7 @@ impl Job<'_> {
             scratch: &temporary,
             checkpoints: self.checkpoints,
             threads: self.allowance.threads,
+            gpus: &self.allowance.gpus,
             memory_bytes: self.allowance.memory_bytes,
             progress,
             cancel,

@@ -15,6 +15,7 @@ mod analysis;
 mod build;
 mod code;
 mod columns;
+mod devices;
 mod diff;
 mod event;
 mod fsck;
@@ -37,6 +38,7 @@ mod witness;
 
 pub use build::{Build, Emit, build};
 pub use columns::{ColumnLineage, FlowKind, Place, Reached, column_lineage};
+pub use devices::{GpuDevice, Gpus};
 pub use diff::{ArtifactDiff, Compared, RowDiff, RunDifference, Side, TargetDiff, diff};
 pub use event::{Event, Fault, Outcome, Summary};
 pub use fsck::{Finding, Findings, fsck};
@@ -53,5 +55,5 @@ pub use reason::{Change, ColumnChange, FileChange, PointChange, StaleReason, Unr
 pub use record::{Estimate, Recorder, RunRecord, estimates, last_rebuild, open_lineage};
 pub use schedule::Slots;
 pub use snapshot::{Question, Snapshot};
-pub use verify::{Difference, Reproduction, RowDifference, Verified, verify};
+pub use verify::{Difference, Reproduction, RowDifference, Verified, VerifyOptions, verify};
 pub use witness::Witness;

@@ -10,7 +10,7 @@ use mlbuild_manifest::Label;
 
 use crate::pick::Picker;
 use crate::witness::Witness;
-use crate::{RowDiff, RowDifference, Slots};
+use crate::{Gpus, RowDiff, RowDifference, Slots};
 
 /// A project that is ready to be planned and built.
 pub struct Project {
@@ -203,6 +203,8 @@ impl Executors {
 pub struct Options {
     /// What actions may use together.
     pub slots: Slots,
+    /// Finds the GPUs that actions may use; called when one needs a GPU and has no result.
+    pub find_gpus: fn() -> Gpus,
     /// Whether to go on after a failure with what does not depend on it.
     pub keep_going: bool,
     /// Whether to execute the wanted targets even if their results are cached.

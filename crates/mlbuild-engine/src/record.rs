@@ -149,7 +149,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Records an epoch of a training.
+    /// Records an epoch of a training; it waits to be written, as a target does.
     pub(crate) fn epoch(&mut self, label: &Label, epoch: u32, metrics: &BTreeMap<String, f64>) {
         let record = EpochRecord {
             label: label.to_string(),
@@ -157,7 +157,11 @@ impl<'a> Recorder<'a> {
             at: self.now(),
             metrics: metrics.clone(),
         };
-        self.write(|run| run.epoch(&record));
+        self.write(|run| {
+            run.epoch(record);
+            Ok(())
+        });
+        self.note_waiting();
     }
 
     /// Records a target that came to its end; it waits to be written, with others that end soon after.
@@ -166,6 +170,10 @@ impl<'a> Recorder<'a> {
             run.target(record);
             Ok(())
         });
+        self.note_waiting();
+    }
+
+    fn note_waiting(&mut self) {
         if self.waits_since.is_none() && self.presses() {
             self.waits_since = Some(self.now());
         }
@@ -308,7 +316,8 @@ fn candidates(label: &Label, resolved: &Resolved) -> Vec<CandidateRecord> {
 fn artifact_record(work: &Work, artifact: &Artifact) -> ArtifactRecord {
     let kind = match (&artifact.table, work) {
         (Some(_), _) => "table",
-        (None, Work::Train(_) | Work::Pick(_)) => "model",
+        (None, Work::Pick(_)) => "model",
+        (None, work) if work.may_checkpoint() => "model",
         (None, Work::Evaluate(_)) => "report",
         (None, _) => "files",
     };

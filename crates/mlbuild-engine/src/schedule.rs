@@ -8,7 +8,8 @@
 //! durations that lineage remembers; ties go by label, so that the order is always the same.
 //!
 //! Invariants: a failure poisons what depends on it and nothing else, so `--keep-going` needs no second
-//! path; the slots taken never exceed the slots there are, save that an action may always run alone.
+//! path; the slots taken never exceed the slots there are, save that an action may always run alone; no two actions have a
+//! GPU at once unless both said how much of it they take ([`crate::devices`]).
 //!
 //! This module does no I/O and knows no clock; `build` executes what it hands out.
 
@@ -18,13 +19,14 @@ use std::time::Duration;
 use mlbuild_graph::{Graph, Resources};
 use mlbuild_manifest::Label;
 
+use crate::GpuDevice;
+use crate::devices::{Devices, Need, Taken};
+
 /// What a machine offers to actions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slots {
     /// CPU threads.
     pub cpus: u32,
-    /// GPUs.
-    pub gpus: u32,
     /// Memory for actions.
     pub memory_bytes: u64,
 }
@@ -137,13 +139,38 @@ pub(crate) fn remaining_paths(
 /// How many actions may be over but for storing what they yielded before others have to wait: storing takes memory.
 const STORING: usize = 16;
 
+/// An action that could run.
+struct Queued<J> {
+    path: Duration,
+    label: Label,
+    resources: Resources,
+    need: Need,
+    job: J,
+}
+
+/// What an action holds while it runs.
+struct Held {
+    resources: Resources,
+    gpus: Taken,
+}
+
+/// An action that may start, with what it took.
+pub(crate) struct Started<J> {
+    pub(crate) label: Label,
+    pub(crate) resources: Resources,
+    pub(crate) gpus: Vec<GpuDevice>,
+    pub(crate) job: J,
+}
+
 /// Actions that could run, and the slots they need.
 pub(crate) struct Queue<J> {
     free: Slots,
     total: Slots,
-    queued: Vec<(Duration, Label, Resources, J)>,
-    /// Those that have begun and not ended, with the slots they hold: none while they only store.
-    running: BTreeMap<Label, Option<Resources>>,
+    /// Looked for when the first action needs one.
+    devices: Option<Devices>,
+    queued: Vec<Queued<J>>,
+    /// Those that have begun and not ended, with what they hold: nothing while they only store.
+    running: BTreeMap<Label, Option<Held>>,
     storing: usize,
 }
 
@@ -152,69 +179,117 @@ impl<J> Queue<J> {
         Self {
             free: total,
             total,
+            devices: None,
             queued: Vec::new(),
             running: BTreeMap::new(),
             storing: 0,
         }
     }
 
-    pub(crate) fn push(&mut self, path: Duration, label: Label, resources: Resources, job: J) {
+    /// The GPUs there are, found by `find` if nobody asked before.
+    pub(crate) fn devices(&mut self, find: impl FnOnce() -> Vec<GpuDevice>) -> &Devices {
+        self.devices.get_or_insert_with(|| Devices::new(find()))
+    }
+
+    /// Queues an action. What it needs of GPUs must be there, taken or not.
+    pub(crate) fn push(
+        &mut self,
+        path: Duration,
+        label: Label,
+        resources: Resources,
+        need: Need,
+        job: J,
+    ) {
         // More than there is means all of it: the action then runs alone.
         let resources = Resources {
             cpus: resources.cpus.min(self.total.cpus),
-            gpus: resources.gpus.min(self.total.gpus),
             memory_bytes: resources
                 .memory_bytes
                 .map(|bytes| bytes.min(self.total.memory_bytes)),
+            ..resources
         };
-        self.queued.push((path, label, resources, job));
+        self.queued.push(Queued {
+            path,
+            label,
+            resources,
+            need,
+            job,
+        });
     }
 
     /// The queued job with the longest way to go that fits into the free slots, which it takes.
-    pub(crate) fn pop(&mut self) -> Option<(Label, Resources, J)> {
+    pub(crate) fn pop(&mut self) -> Option<Started<J>> {
         if self.storing >= STORING {
             return None;
         }
-        let fits = |r: &Resources| {
-            r.cpus <= self.free.cpus
-                && r.gpus <= self.free.gpus
-                && r.memory_bytes.unwrap_or(0) <= self.free.memory_bytes
+        let fits = |queued: &Queued<J>| {
+            let Queued {
+                resources, need, ..
+            } = queued;
+            let devices = self.devices.as_ref();
+            resources.cpus <= self.free.cpus
+                && resources.memory_bytes.unwrap_or(0) <= self.free.memory_bytes
+                && (need.gpus == 0 || devices.is_some_and(|devices| devices.has(*need)))
         };
         let best = (0..self.queued.len())
-            .filter(|&i| fits(&self.queued[i].2))
+            .filter(|&i| fits(&self.queued[i]))
             .max_by(|&a, &b| {
                 let (a, b) = (&self.queued[a], &self.queued[b]);
-                a.0.cmp(&b.0).then_with(|| b.1.cmp(&a.1))
+                a.path.cmp(&b.path).then_with(|| b.label.cmp(&a.label))
             })?;
-        let (_, label, resources, job) = self.queued.swap_remove(best);
+        let Queued {
+            label,
+            resources,
+            need,
+            job,
+            ..
+        } = self.queued.swap_remove(best);
         self.free.cpus -= resources.cpus;
-        self.free.gpus -= resources.gpus;
         self.free.memory_bytes -= resources.memory_bytes.unwrap_or(0);
-        self.running.insert(label.clone(), Some(resources));
-        Some((label, resources, job))
+        let (taken, gpus) = match &mut self.devices {
+            Some(devices) => {
+                let taken = devices.take(need).expect("what fits was free a moment ago");
+                let gpus = devices.of(&taken).cloned().collect();
+                (taken, gpus)
+            }
+            None => Default::default(),
+        };
+        let held = Held {
+            resources,
+            gpus: taken,
+        };
+        self.running.insert(label.clone(), Some(held));
+        Some(Started {
+            label,
+            resources,
+            gpus,
+            job,
+        })
     }
 
     /// Gives back what the job of `label` took: from now on it only stores.
     pub(crate) fn executed(&mut self, label: &Label) {
-        if let Some(resources) = self.running.get_mut(label).and_then(Option::take) {
+        if let Some(held) = self.running.get_mut(label).and_then(Option::take) {
             self.storing += 1;
-            self.give_back(resources);
+            self.give_back(&held);
         }
     }
 
     /// Notes that the job of `label` has ended, and gives back what it still holds.
     pub(crate) fn finished(&mut self, label: &Label) {
         match self.running.remove(label) {
-            Some(Some(resources)) => self.give_back(resources),
+            Some(Some(held)) => self.give_back(&held),
             Some(None) => self.storing -= 1,
             None => {}
         }
     }
 
-    fn give_back(&mut self, resources: Resources) {
+    fn give_back(&mut self, Held { resources, gpus }: &Held) {
         self.free.cpus += resources.cpus;
-        self.free.gpus += resources.gpus;
         self.free.memory_bytes += resources.memory_bytes.unwrap_or(0);
+        if let Some(devices) = &mut self.devices {
+            devices.give_back(gpus);
+        }
     }
 
     /// Whether any job is running.
@@ -224,7 +299,7 @@ impl<J> Queue<J> {
 
     /// Forgets the jobs that have not started, and returns their labels.
     pub(crate) fn drain(&mut self) -> Vec<Label> {
-        self.queued.drain(..).map(|(_, label, ..)| label).collect()
+        self.queued.drain(..).map(|queued| queued.label).collect()
     }
 }
 
@@ -240,22 +315,26 @@ mod tests {
     fn queue(jobs: usize) -> Queue<usize> {
         let mut queue = Queue::new(Slots {
             cpus: 2,
-            gpus: 0,
             memory_bytes: 1 << 30,
         });
         for job in 0..jobs {
-            let resources = Resources {
-                cpus: 1,
-                gpus: 0,
-                memory_bytes: None,
-            };
-            queue.push(Duration::ZERO, label(job), resources, job);
+            let need = Need::default();
+            queue.push(Duration::ZERO, label(job), one_thread(), need, job);
         }
         queue
     }
 
+    fn one_thread() -> Resources {
+        Resources {
+            cpus: 1,
+            gpus: 0,
+            gpu_memory_bytes: None,
+            memory_bytes: None,
+        }
+    }
+
     fn pop_all(queue: &mut Queue<usize>) -> Vec<usize> {
-        std::iter::from_fn(|| queue.pop().map(|(_, _, job)| job)).collect()
+        std::iter::from_fn(|| queue.pop().map(|started| started.job)).collect()
     }
 
     #[test]
@@ -284,12 +363,44 @@ mod tests {
     fn a_slow_disk_holds_up_what_would_have_to_wait_for_it() {
         let mut queue = queue(40);
         let mut started = 0;
-        while let Some((label, ..)) = queue.pop() {
+        while let Some(Started { label, .. }) = queue.pop() {
             started += 1;
             queue.executed(&label);
         }
         assert_eq!(started, STORING);
         queue.finished(&label(0));
         assert_eq!(pop_all(&mut queue).len(), 2, "as many as there are slots");
+    }
+
+    #[test]
+    fn what_waits_for_a_gpu_lets_the_others_pass_and_gets_the_lowest() {
+        let mut queue = queue(0);
+        let device = |number: usize| GpuDevice {
+            id: mlbuild_action::GpuId::new(number.to_string()),
+            name: None,
+            memory_bytes: None,
+        };
+        let mut looked = 0;
+        for _ in 0..2 {
+            queue.devices(|| {
+                looked += 1;
+                (0..2).map(device).collect()
+            });
+        }
+        assert_eq!(looked, 1, "they are looked for once");
+        for (job, gpus) in [(0, 2), (1, 1), (2, 0)] {
+            let need = Need {
+                gpus,
+                memory_bytes: None,
+            };
+            queue.push(Duration::ZERO, label(job), one_thread(), need, job);
+        }
+        let first = queue.pop().unwrap();
+        assert_eq!((first.job, first.gpus.len()), (0, 2));
+        assert_eq!(pop_all(&mut queue), [2]);
+        // What only stores needs no GPU any more.
+        queue.executed(&label(0));
+        let next = queue.pop().unwrap();
+        assert_eq!((next.job, &*next.gpus), (1, &[device(0)][..]));
     }
 }

@@ -7,17 +7,20 @@
 //! Invariants: nothing is written outside the scratch space, and no result is replaced: the first writer's result
 //! counts, also where a second differs.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use mlbuild_action::{
-    ActionResult, Artifact, Cancel, Diagnostic, Failure, Output, Progress, Table, TreeEntry, Work,
+    ActionResult, Artifact, Cancel, Diagnostic, Failure, GpuId, Output, Progress, Table, TreeEntry,
+    Work,
 };
 use mlbuild_cache::{Cache, Destination, MaterializeMode, Scratch};
 use mlbuild_graph::{Stage, Target};
 use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
+use crate::devices::{Devices, GpuDevice, Gpus, Need, no_gpu};
 use crate::job::{Allowance, Job, JobFailure, Layout, OUTPUT, cache_failure};
 use crate::pick::{Figures, picked};
 use crate::project::{Executors, Project};
@@ -117,6 +120,15 @@ pub enum Difference {
     },
 }
 
+/// What actions may use.
+#[derive(Clone, Debug)]
+pub struct VerifyOptions {
+    /// Memory for an action that declares none.
+    pub memory_bytes: u64,
+    /// Finds the GPUs that actions may use; called when one needs a GPU.
+    pub find_gpus: fn() -> Gpus,
+}
+
 /// Verifies `wanted`, in topological order; `emit` receives each stage as it is done. Returns whether all is well.
 ///
 /// # Errors
@@ -125,14 +137,15 @@ pub fn verify(
     project: &Project,
     wanted: &[Label],
     executors: &Executors,
-    memory_bytes: u64,
+    options: &VerifyOptions,
     cancel: &Cancel,
     emit: &mut dyn FnMut(&Verified),
 ) -> Result<(), Failure> {
     let mut verify = Verify {
         project,
         executors,
-        memory_bytes,
+        options,
+        gpus: OnceCell::new(),
         cancel,
         sources: Sources::new(project),
         analyses: Analyses::new(project),
@@ -164,7 +177,8 @@ fn is_ingest(stage: &Stage) -> bool {
 struct Verify<'a> {
     project: &'a Project,
     executors: &'a Executors,
-    memory_bytes: u64,
+    options: &'a VerifyOptions,
+    gpus: OnceCell<Vec<GpuDevice>>,
     cancel: &'a Cancel,
     sources: Sources<'a>,
     analyses: Analyses<'a>,
@@ -289,6 +303,10 @@ impl Verify<'_> {
         scratch: &Scratch,
     ) -> Result<Reproduction, Failure> {
         let resources = again.target.resources;
+        let gpus = match self.gpus(again) {
+            Ok(gpus) => gpus,
+            Err(diagnostic) => return Ok(Reproduction::Failed(diagnostic)),
+        };
         // An empty one: what an interrupted attempt left is none of this.
         let checkpoints = scratch.path().join("checkpoints");
         let job = Job {
@@ -298,7 +316,8 @@ impl Verify<'_> {
             allowance: Allowance {
                 // Neither what a build gives it, nor a divisor of it.
                 threads: resources.cpus as usize + 2,
-                memory_bytes: resources.memory_bytes.unwrap_or(self.memory_bytes) / 2,
+                gpus,
+                memory_bytes: resources.memory_bytes.unwrap_or(self.options.memory_bytes) / 2,
             },
             layout,
             checkpoints: &checkpoints,
@@ -317,6 +336,20 @@ impl Verify<'_> {
                 "engine::bug",
                 format!("an executor panicked: {message}"),
             ))),
+        }
+    }
+
+    /// The GPUs for an action: nobody else runs, so the first ones.
+    fn gpus(&self, again: &Again<'_>) -> Result<Vec<GpuId>, Diagnostic> {
+        let need = Need::new(&again.resolved.action.work, &again.target.resources);
+        if need.gpus == 0 {
+            return Ok(Vec::new());
+        }
+        let found = self.gpus.get_or_init(|| (self.options.find_gpus)().devices);
+        let mut devices = Devices::new(found.clone());
+        match devices.take(need) {
+            Some(taken) => Ok(devices.of(&taken).map(|gpu| gpu.id.clone()).collect()),
+            None => Err(no_gpu(&again.target.label, need, &devices)),
         }
     }
 

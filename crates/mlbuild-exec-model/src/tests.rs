@@ -71,6 +71,7 @@ impl Bench {
             scratch: &scratch,
             checkpoints: &self.path().join("checkpoints"),
             threads: self.threads,
+            gpus: &[],
             memory_bytes: 1 << 30,
             progress: &progress,
             cancel: &self.cancel,

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mlbuild_action::{
-    Analysis, Code, Command, CommandLine, Diagnostic, Executor, Failure, Output, Progress,
+    Analysis, Code, Command, CommandLine, Diagnostic, Executor, Failure, GpuId, Output, Progress,
     ProjectFiles, Request, Schema, Tree, Work,
 };
 
+use crate::events::{DESCRIPTOR, EVENTS, Events, Said};
 use crate::log::Log;
 use crate::placeholder::{self, Unknown};
-use crate::process::{Ending, Limits};
+use crate::process::{Ending, Limits, Outlets, Sink};
 use crate::python::{Interpreter, Shared, Zygotes};
 use crate::sandbox::{Network, SandboxMode};
 use crate::stage::{self, Stage};
@@ -56,6 +57,9 @@ impl ProcessSettings {
         project.note_variable("PATH", self.variable("PATH").as_deref());
     }
 }
+
+/// The variable that says which GPUs a process sees; empty for none.
+pub(crate) const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
 /// Runs [`Work::Command`] and [`Work::Python`]; the crate's header says how.
 #[derive(Default)]
@@ -201,9 +205,9 @@ impl ProcessExecutor {
             .map_err(|error| io_failure("cannot lay out the command's folders", &error))?;
         let words = words(command, &stage)?;
         let program = self.find(&words[0], &stage.work)?;
-        self.run(request, command, &stage, &program, &words)?;
+        let said = self.run(request, command, &stage, &program, &words)?;
         crate::output::check(request, command, &stage)?;
-        Ok(Output::default())
+        Ok(said.into())
     }
 
     fn run(
@@ -213,7 +217,7 @@ impl ProcessExecutor {
         stage: &Stage<'_>,
         program: &Path,
         words: &[String],
-    ) -> Result<(), Failure> {
+    ) -> Result<Said, Failure> {
         let network = if command.digest.is_some() {
             Network::Allowed
         } else {
@@ -228,23 +232,39 @@ impl ProcessExecutor {
             .filter(|(name, _)| *name != stage::SRC);
         let given: Vec<&Path> = given.map(|(_, input)| &*input.path).collect();
         let more = self.more(command, program);
+        let gpus = !request.gpus.is_empty();
         let sandbox = self
             .sandboxes
-            .make(&self.settings, &own, &given, &more, network);
+            .make(&self.settings, &own, &given, &more, gpus, network);
         let emit = |line| (request.progress)(Progress::Log { line });
-        let Variables { values, secrets } = Variables::new(&command.env, &self.settings)?;
-        let mut log = Log::new(&emit, secrets);
+        let Variables {
+            mut values,
+            secrets,
+        } = Variables::new(&command.env, &self.settings)?;
+        // Whatever is declared: which GPUs it has is not its own choice.
+        values.insert(VISIBLE_GPUS.to_owned(), GpuId::list(request.gpus));
+        let mut log = Log::new(&emit, secrets.clone());
+        let shown = shown(command);
+        let mut events = command
+            .training
+            .as_ref()
+            .map(|training| Events::new(&shown, None, training, &secrets, request.progress));
         let limits = Limits {
             timeout: command.timeout,
             cancel: request.cancel,
         };
         let process = self.command(command, &values, stage, program, words);
         self.started.fetch_add(1, Ordering::Relaxed);
-        let ending = crate::process::run(process, sandbox, &stage.home, &limits, &mut log)
+        let sink = events.as_mut().map(|events| events as &mut dyn Sink);
+        let ending = Outlets::new(&mut log, sink)
+            .and_then(|pipes| crate::process::run(process, sandbox, &stage.home, &limits, pipes))
             .map_err(|error| not_started(&words[0], &error))?;
         let tail = log.finish();
+        let said = events.map_or(Ok(Said::default()), Events::finish);
+        let said = said.map_err(|diagnostic| Failure::Failed(diagnostic.detail(tail.clone())));
         match ending {
-            Ending::Exited(status) if status.success() => Ok(()),
+            Ending::Exited(status) if status.success() => said,
+            Ending::Hopeless => said.and_then(|_| unreachable!("its events say why")),
             Ending::Exited(status) => {
                 let root = &self.settings.root;
                 let undeclared = crate::undeclared::named(&tail, &stage.work, root);
@@ -293,7 +313,9 @@ impl ProcessExecutor {
             .env("HOME", &stage.home)
             .env("TMPDIR", &stage.tmp);
         if let Some(checkpoints) = stage.checkpoints {
-            process.env(CHECKPOINTS, checkpoints);
+            process
+                .env(CHECKPOINTS, checkpoints)
+                .env(EVENTS, DESCRIPTOR.to_string());
         }
         process
     }

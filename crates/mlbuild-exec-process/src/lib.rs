@@ -18,7 +18,9 @@
 //! Not here: which tools a command calls is not part of its identity yet.
 
 mod digest;
+mod events;
 mod executor;
+mod lines;
 mod log;
 mod output;
 mod placeholder;

@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::lines::{Line, Lines};
+use crate::process::Sink;
+
 /// Longest line that is passed on; the rest of a longer one is dropped.
 const LINE_BYTES: usize = 4096;
 
@@ -10,8 +13,7 @@ const TAIL_LINES: usize = 20;
 
 /// Splits output into lines and keeps the last ones.
 pub(crate) struct Log<'a> {
-    line: Vec<u8>,
-    cut: bool,
+    lines: Lines,
     tail: VecDeque<String>,
     secrets: Vec<String>,
     emit: &'a dyn Fn(String),
@@ -22,50 +24,42 @@ impl<'a> Log<'a> {
     pub(crate) fn new(emit: &'a dyn Fn(String), secrets: Vec<String>) -> Self {
         Self {
             secrets,
-            line: Vec::new(),
-            cut: false,
+            lines: Lines::new(LINE_BYTES),
             tail: VecDeque::new(),
             emit,
         }
     }
 
-    /// Takes more output.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let text = piece.strip_suffix(b"\n").unwrap_or(piece);
-            let room = LINE_BYTES - self.line.len();
-            self.cut |= text.len() > room;
-            self.line.extend_from_slice(&text[..text.len().min(room)]);
-            if piece.ends_with(b"\n") {
-                self.end_line();
-            }
-        }
-    }
-
     /// The last lines; a line without an end counts.
     pub(crate) fn finish(mut self) -> Vec<String> {
-        if !self.line.is_empty() {
-            self.end_line();
+        if let Some(line) = self.lines.finish() {
+            self.take(&line);
         }
         self.tail.into()
     }
 
-    fn end_line(&mut self) {
-        let text = String::from_utf8_lossy(&self.line);
+    fn take(&mut self, Line { bytes, is_cut }: &Line) {
+        let text = String::from_utf8_lossy(bytes);
         let mut line = text.trim_end_matches('\r').to_owned();
         for secret in &self.secrets {
             line = line.replace(secret, "***");
         }
-        if self.cut {
+        if *is_cut {
             line.push_str(" [cut]");
         }
-        self.line.clear();
-        self.cut = false;
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
         }
         self.tail.push_back(line.clone());
         (self.emit)(line);
+    }
+}
+
+impl Sink for Log<'_> {
+    fn push(&mut self, bytes: &[u8]) {
+        for line in self.lines.push(bytes) {
+            self.take(&line);
+        }
     }
 }
 

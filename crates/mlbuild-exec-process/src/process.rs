@@ -1,7 +1,7 @@
 //! One process: started in a session of its own, watched, and gone with all its children when [`run`] returns.
 //!
-//! Standard output and error are one pipe, so their lines keep their order. A single loop polls the pipe, the process,
-//! the clock and the cancel flag; there are no threads.
+//! Standard output and error are one pipe, so their lines keep their order; a training's events are another. A single loop
+//! polls the pipes, the process, the clock and the cancel flag; there are no threads.
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read};
@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use mlbuild_action::Cancel;
 
-use crate::log::Log;
 use crate::sandbox::Sandbox;
 use crate::spawn::spawn;
 
@@ -31,6 +30,92 @@ pub(crate) enum Ending {
     TimedOut,
     /// Killed, because somebody asked.
     Cancelled,
+    /// Killed, because of what it said.
+    Hopeless,
+}
+
+/// Takes what a process writes to a pipe.
+pub(crate) trait Sink {
+    fn push(&mut self, bytes: &[u8]);
+
+    /// Whether the process need not go on, after what it wrote.
+    fn is_hopeless(&self) -> bool {
+        false
+    }
+}
+
+/// The end of a pipe at which we read, without ever blocking, and who takes what comes.
+struct Outlet<'a> {
+    reader: PipeReader,
+    sink: &'a mut dyn Sink,
+    is_open: bool,
+}
+
+/// The ends at which a process writes.
+pub(crate) struct Inlets {
+    /// Its output and errors.
+    pub(crate) output: PipeWriter,
+    /// Its events, if it may tell of any.
+    pub(crate) events: Option<PipeWriter>,
+}
+
+/// What comes from a process.
+pub(crate) struct Outlets<'a>(Vec<Outlet<'a>>);
+
+impl<'a> Outlets<'a> {
+    /// Makes the pipes of a process.
+    pub(crate) fn new(
+        log: &'a mut dyn Sink,
+        events: Option<&'a mut dyn Sink>,
+    ) -> io::Result<(Self, Inlets)> {
+        let (log, output) = outlet(log)?;
+        let mut outlets = vec![log];
+        let mut inlets = Inlets {
+            output,
+            events: None,
+        };
+        if let Some(events) = events {
+            let (events, inlet) = outlet(events)?;
+            outlets.push(events);
+            inlets.events = Some(inlet);
+        }
+        Ok((Self(outlets), inlets))
+    }
+
+    /// Reads what is there, at most some megabytes from each, so that a chatty process cannot keep us from the clock. Returns
+    /// whether all of them are closed.
+    fn drain(&mut self) -> io::Result<bool> {
+        for outlet in self.0.iter_mut().filter(|outlet| outlet.is_open) {
+            outlet.is_open = !drain(&mut outlet.reader, outlet.sink)?;
+        }
+        Ok(self.0.iter().all(|outlet| !outlet.is_open))
+    }
+
+    /// Waits until there is something to read, or [`POLL`].
+    fn wait_readable(&self) {
+        let mut polls: Vec<libc::pollfd> = self
+            .0
+            .iter()
+            .filter(|outlet| outlet.is_open)
+            .map(|outlet| libc::pollfd {
+                fd: outlet.reader.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            })
+            .collect();
+        // SAFETY: as many `pollfd` as is said, which live during the call.
+        unsafe {
+            libc::poll(
+                polls.as_mut_ptr(),
+                polls.len() as libc::nfds_t,
+                POLL.as_millis() as libc::c_int,
+            )
+        };
+    }
+
+    fn are_hopeless(&self) -> bool {
+        self.0.iter().any(|outlet| outlet.sink.is_hopeless())
+    }
 }
 
 /// What bounds a run.
@@ -51,23 +136,27 @@ pub(crate) fn run(
     sandbox: Sandbox,
     home: &Path,
     limits: &Limits<'_>,
-    log: &mut Log<'_>,
+    (outlets, inlets): (Outlets<'_>, Inlets),
 ) -> io::Result<Ending> {
-    let (reader, writer) = output_pipe()?;
-    let child = spawn(&command, &writer, &sandbox)?;
-    drop(writer);
-    attend(child, reader, home, limits, log)
+    let child = spawn(&command, &inlets, &sandbox)?;
+    drop(inlets);
+    attend(child, outlets, home, limits)
 }
 
-/// A pipe for a process's output, of which the reading end never blocks.
-pub(crate) fn output_pipe() -> io::Result<(PipeReader, PipeWriter)> {
+/// A pipe of which the reading end never blocks.
+fn outlet(sink: &mut dyn Sink) -> io::Result<(Outlet<'_>, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
     // SAFETY: without O_NONBLOCK the reads below could hang on a stray that keeps the pipe open; the call takes
     // integers, and the descriptor is ours.
     if unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok((reader, writer))
+    let outlet = Outlet {
+        reader,
+        sink,
+        is_open: true,
+    };
+    Ok((outlet, writer))
 }
 
 /// A process that has been started and leads a session of its own, whoever its parent is.
@@ -81,24 +170,23 @@ pub(crate) trait Running {
     fn wait(&mut self) -> io::Result<ExitStatus>;
 }
 
-/// Sees a process to its end; its output comes from `reader`. As for [`run`] otherwise.
+/// Sees a process to its end. As for [`run`] otherwise.
 pub(crate) fn attend(
     child: impl Running,
-    mut reader: PipeReader,
+    mut outlets: Outlets<'_>,
     home: &Path,
     limits: &Limits<'_>,
-    log: &mut Log<'_>,
 ) -> io::Result<Ending> {
     let mut child = Reaped(child);
-    let ending = watch(&mut child, &mut reader, limits, log)?;
-    let mut open = true;
+    let ending = watch(&mut child, &mut outlets, limits)?;
     child.signal(libc::SIGKILL);
-    if !drain(&mut reader, log)? {
+    let mut closed = outlets.drain()?;
+    if !closed {
         kill_strays(home);
         let deadline = Instant::now() + GRACE;
-        while open && Instant::now() < deadline {
-            wait_readable(&reader);
-            open = !drain(&mut reader, log)?;
+        while !closed && Instant::now() < deadline {
+            outlets.wait_readable();
+            closed = outlets.drain()?;
         }
     }
     Ok(ending)
@@ -106,33 +194,34 @@ pub(crate) fn attend(
 
 fn watch(
     child: &mut Reaped<impl Running>,
-    reader: &mut PipeReader,
+    outlets: &mut Outlets<'_>,
     limits: &Limits<'_>,
-    log: &mut Log<'_>,
 ) -> io::Result<Ending> {
     let deadline = limits.timeout.map(|timeout| Instant::now() + timeout);
-    let mut ended = false;
+    let mut closed = false;
     let mut pause = Duration::from_micros(20);
     loop {
-        if ended {
+        if closed {
             // It closed its output, which most do by exiting: so look again soon, then less and less often.
             std::thread::sleep(pause);
             pause = (2 * pause).min(POLL);
         } else {
-            wait_readable(reader);
-            ended = drain(reader, log)?;
+            outlets.wait_readable();
+            closed = outlets.drain()?;
         }
         if let Some(status) = child.0.try_wait()? {
             return Ok(Ending::Exited(status));
         }
         let stopped = if limits.cancel.is_cancelled() {
             Ending::Cancelled
+        } else if outlets.are_hopeless() {
+            Ending::Hopeless
         } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             Ending::TimedOut
         } else {
             continue;
         };
-        child.stop(reader, log)?;
+        child.stop(outlets)?;
         return Ok(stopped);
     }
 }
@@ -142,12 +231,12 @@ struct Reaped<P: Running>(P);
 
 impl<P: Running> Reaped<P> {
     /// Asks the whole group to end, then makes it.
-    fn stop(&mut self, reader: &mut PipeReader, log: &mut Log<'_>) -> io::Result<()> {
+    fn stop(&mut self, outlets: &mut Outlets<'_>) -> io::Result<()> {
         self.signal(libc::SIGTERM);
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline && self.0.try_wait()?.is_none() {
             std::thread::sleep(Duration::from_millis(5));
-            drain(reader, log)?;
+            outlets.drain()?;
         }
         self.signal(libc::SIGKILL);
         self.0.wait()?;
@@ -172,25 +261,13 @@ impl<P: Running> Drop for Reaped<P> {
     }
 }
 
-/// Waits until there is something to read, or [`POLL`].
-fn wait_readable(reader: &PipeReader) {
-    let mut poll = libc::pollfd {
-        fd: reader.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one `pollfd`, which lives during the call.
-    unsafe { libc::poll(&mut poll, 1, POLL.as_millis() as libc::c_int) };
-}
-
-/// Reads what is there, at most some megabytes, so that a chatty process cannot keep us from the clock. Returns whether
-/// the writing end is closed.
-fn drain(reader: &mut PipeReader, log: &mut Log<'_>) -> io::Result<bool> {
+/// Reads what is there; returns whether the writing end is closed.
+fn drain(reader: &mut PipeReader, sink: &mut dyn Sink) -> io::Result<bool> {
     let mut buffer = [0; 1 << 16];
     for _ in 0..64 {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(true),
-            Ok(read) => log.push(&buffer[..read]),
+            Ok(read) => sink.push(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -43,6 +43,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) own: &'a [&'a Path],
     /// What else it may read.
     pub(crate) more: &'a [PathBuf],
+    /// Whether it may use GPUs.
+    pub(crate) gpus: bool,
     pub(crate) network: Network,
 }
 
@@ -69,9 +71,9 @@ mod linux {
     const NETWORK: ABI = ABI::V4;
     const SCOPES: ABI = ABI::V6;
 
-    /// What may be written besides a command's own folders: devices without a memory, GPUs, and shared memory, which
-    /// Python's `multiprocessing` needs.
-    const WRITABLE: [&str; 9] = [
+    /// What may be written besides a command's own folders: devices without a memory, and shared memory, which Python's
+    /// `multiprocessing` needs.
+    const WRITABLE: [&str; 7] = [
         "/dev/null",
         "/dev/zero",
         "/dev/full",
@@ -79,9 +81,10 @@ mod linux {
         "/dev/random",
         "/dev/urandom",
         "/dev/shm",
-        "/dev/dri",
-        "/dev/kfd",
     ];
+
+    /// Where GPUs are, beside NVIDIA's.
+    const GPUS: [&str; 2] = ["/dev/dri", "/dev/kfd"];
 
     /// Tells what the running kernel can enforce on commands, by asking it.
     pub fn sandbox_status() -> SandboxStatus {
@@ -115,6 +118,9 @@ mod linux {
     /// What every process may do on this machine: opened once, since looking it up costs more than all else of a sandbox.
     pub(crate) struct Machine {
         writable: Vec<Place>,
+        /// Devices for those who asked for a GPU. Which of several they use is not the kernel's to say: the driver shows
+        /// them those of `CUDA_VISIBLE_DEVICES`.
+        gpus: Vec<Place>,
         /// `None` is everything.
         readable: Option<Vec<Place>>,
     }
@@ -147,11 +153,15 @@ mod linux {
         /// One on which processes may read all of this; `None` is everything.
         pub(crate) fn new(readable: Option<&[PathBuf]>) -> Self {
             let nvidia = nvidia_devices();
-            let devices = WRITABLE.iter().map(Path::new);
-            let devices = devices.chain(nvidia.iter().map(PathBuf::as_path));
+            let gpus = GPUS.iter().map(Path::new);
+            let gpus = gpus.chain(nvidia.iter().map(PathBuf::as_path));
             let open = |paths: &[PathBuf]| paths.iter().filter_map(|p| Place::new(p)).collect();
             Self {
-                writable: devices.filter_map(Place::new).collect(),
+                writable: WRITABLE
+                    .iter()
+                    .filter_map(|p| Place::new(Path::new(p)))
+                    .collect(),
+                gpus: gpus.filter_map(Place::new).collect(),
                 readable: readable.map(open),
             }
         }
@@ -201,8 +211,10 @@ mod linux {
             machine,
             own,
             more,
+            gpus,
             network,
         } = rules;
+        let gpus = machine.gpus.iter().filter(|_| *gpus);
         let read = AccessFs::from_read(FILES);
         let all = match machine.readable {
             Some(_) => read | AccessFs::from_write(FILES),
@@ -217,7 +229,13 @@ mod linux {
         let mut created = ruleset
             .create()?
             .add_rules(path_beneath_rules(*own, all))?
-            .add_rules(machine.writable.iter().map(|place| place.rule(all)))?;
+            .add_rules(
+                machine
+                    .writable
+                    .iter()
+                    .chain(gpus)
+                    .map(|place| place.rule(all)),
+            )?;
         if let Some(readable) = &machine.readable {
             created = created
                 .add_rules(readable.iter().map(|place| place.rule(read)))?

@@ -8,14 +8,15 @@
 //! thread that started it stands still until it has executed its program or given up; no signal handler of ours runs in it.
 
 use std::ffi::{CString, OsStr, c_char, c_int, c_void};
-use std::io::{self, PipeWriter};
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::{fs::File, mem, ptr};
 
-use crate::process::Running;
+use crate::events::DESCRIPTOR;
+use crate::process::{Inlets, Running};
 use crate::sandbox::Sandbox;
 
 /// Signals that we ignore and programs expect to end by: a broken pipe, a file that grows too large.
@@ -32,15 +33,11 @@ pub(crate) struct Spawned {
 }
 
 /// Starts `command`, with the variables that are set in it and no others, in its current folder, which must be set. It gets no
-/// input, its output goes to `output`, it leads a session of its own, ends with the calling thread, and is in `sandbox`.
+/// input, writes to `inlets`, leads a session of its own, ends with the calling thread, and is in `sandbox`.
 ///
 /// # Errors
 /// Those of starting it: `NotFound` if there is no such program.
-pub(crate) fn spawn(
-    command: &Command,
-    output: &PipeWriter,
-    sandbox: &Sandbox,
-) -> io::Result<Spawned> {
+pub(crate) fn spawn(command: &Command, inlets: &Inlets, sandbox: &Sandbox) -> io::Result<Spawned> {
     let folder = command
         .get_current_dir()
         .map_or(OsStr::new("/"), |f| f.as_os_str());
@@ -61,7 +58,8 @@ pub(crate) fn spawn(
         variables: variables.as_ptr(),
         folder: folder.as_ptr(),
         input: nothing.as_raw_fd(),
-        output: output.as_raw_fd(),
+        output: inlets.output.as_raw_fd(),
+        events: inlets.events.as_ref().map(AsRawFd::as_raw_fd),
         sandbox,
         failed: 0,
     };
@@ -100,6 +98,7 @@ struct Plan<'a> {
     folder: *const c_char,
     input: RawFd,
     output: RawFd,
+    events: Option<RawFd>,
     sandbox: &'a Sandbox,
     /// The error that kept the program from being executed.
     failed: c_int,
@@ -155,6 +154,16 @@ fn become_program(plan: &Plan<'_>) -> io::Error {
     }
     if let Err(error) = plan.sandbox.enter() {
         return error;
+    }
+    // After the sandbox, whose descriptor may be in this place.
+    if let Some(events) = plan.events {
+        // SAFETY: as above. Onto itself `dup2` does nothing, so that it would be closed with the program's start.
+        let placed = unsafe {
+            libc::dup2(events, DESCRIPTOR) != -1 && libc::fcntl(DESCRIPTOR, libc::F_SETFD, 0) != -1
+        };
+        if !placed {
+            return failed();
+        }
     }
     reset_signals();
     // SAFETY: as above.
@@ -237,9 +246,13 @@ mod tests {
     }
 
     fn run(command: &Command) -> io::Result<(String, ExitStatus)> {
-        let (mut reader, writer) = io::pipe()?;
-        let mut spawned = spawn(command, &writer, &Sandbox::none())?;
-        drop(writer);
+        let (mut reader, output) = io::pipe()?;
+        let inlets = Inlets {
+            output,
+            events: None,
+        };
+        let mut spawned = spawn(command, &inlets, &Sandbox::none())?;
+        drop(inlets);
         let mut printed = String::new();
         reader.read_to_string(&mut printed)?;
         Ok((printed, spawned.wait()?))
@@ -284,6 +297,32 @@ mod tests {
         assert_eq!(status.signal(), Some(libc::SIGPIPE));
         let (blocked, _) = run(&shell("grep SigBlk /proc/self/status")).unwrap();
         assert_eq!(blocked.trim(), "SigBlk:\t0000000000000000");
+    }
+
+    #[test]
+    fn events_have_a_descriptor_of_their_own_whatever_was_there() {
+        for before in 0..4 {
+            // The pipes take other numbers each time.
+            let others: Vec<File> = (0..before)
+                .map(|_| File::open("/dev/null").unwrap())
+                .collect();
+            let (mut reader, output) = io::pipe().unwrap();
+            let (mut heard, events) = io::pipe().unwrap();
+            let inlets = Inlets {
+                output,
+                events: Some(events),
+            };
+            let command = shell("echo event >&3; echo printed; ls /proc/self/fd");
+            let mut spawned = spawn(&command, &inlets, &Sandbox::none()).unwrap();
+            drop((inlets, others));
+            let (mut printed, mut said) = (String::new(), String::new());
+            reader.read_to_string(&mut printed).unwrap();
+            heard.read_to_string(&mut said).unwrap();
+            assert_eq!(said, "event\n");
+            // The last is that of `ls` itself.
+            assert_eq!(printed, "printed\n0\n1\n2\n3\n4\n");
+            assert!(spawned.wait().unwrap().success());
+        }
     }
 
     #[test]

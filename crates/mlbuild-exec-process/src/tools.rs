@@ -38,14 +38,15 @@ const SYSTEM: [&str; 17] = [
 pub(crate) struct Sandboxes(OnceLock<Machine>);
 
 impl Sandboxes {
-    /// The sandbox of a process that may do everything in `own`, read its inputs `given`, and needs `more` of the machine
-    /// than every process does.
+    /// The sandbox of a process that may do everything in `own`, read its inputs `given`, needs `more` of the machine
+    /// than every process does, and may use `gpus` or not.
     pub(crate) fn make(
         &self,
         settings: &ProcessSettings,
         own: &[&Path],
         given: &[&Path],
         more: &[PathBuf],
+        gpus: bool,
         network: Network,
     ) -> Sandbox {
         let machine = || match settings.sandbox {
@@ -62,6 +63,7 @@ impl Sandboxes {
             machine: self.0.get_or_init(machine),
             own,
             more: &readable,
+            gpus,
             network,
         })
     }

@@ -53,6 +53,7 @@ fn command(line: CommandLine) -> Case {
             tools: Vec::new(),
             out: Some("result.txt".to_owned()),
             digest: None,
+            gpus: 0,
             // No test takes long; none may hang.
             timeout: Some(Duration::from_secs(60)),
             training: None,
@@ -110,6 +111,7 @@ impl Case {
             scratch: &self.root.path().join("scratch"),
             checkpoints: &self.root.path().join("checkpoints"),
             threads: 1,
+            gpus: &[],
             memory_bytes: 1 << 30,
             progress: &progress,
             cancel: &self.cancel,

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mlbuild_action::{Device, Predict, Train, Work};
 use mlbuild_manifest::Label;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -89,11 +88,7 @@ impl Graph {
         for target in self.graph.node_weights_mut() {
             target.resources.gpus = 0;
             for stage in &mut target.stages {
-                if let Work::Train(Train { device, .. }) | Work::Predict(Predict { device, .. }) =
-                    &mut stage.work
-                {
-                    *device = Device::Cpu;
-                }
+                stage.work.ask_for_cpu();
             }
         }
         self

@@ -36,8 +36,9 @@ impl Resolver<'_> {
                 env: python.env.clone(),
                 table: python.ingestion.is_some(),
                 threads: resources.cpus,
+                gpus: resources.gpus,
                 timeout: python.timeout,
-                training: training(declaration),
+                training: training(declaration, &python.may_be_nan),
             }),
             inputs,
         };

@@ -419,8 +419,9 @@ impl<'a> Resolver<'a> {
                 tools: command.tools.clone(),
                 out: command.out.as_ref().map(|out| out.as_str().to_owned()),
                 digest: command.digest.clone(),
+                gpus: declaration.resources.gpus.unwrap_or(0),
                 timeout: command.timeout,
-                training: training(declaration),
+                training: training(declaration, &command.may_be_nan),
             }),
             inputs,
         };
@@ -565,7 +566,11 @@ impl<'a> Resolver<'a> {
                 "`{model}` cannot be applied: rule `{}` makes it",
                 rule.as_str()
             );
-            let help = "`predict` applies models that `train` makes; use `command` for others";
+            let help = format!(
+                "`predict` applies models that `train` makes; for others write a function: \
+                 `python = \"module:function\"` with `inputs = [\"{model}\", \"{}\"]`",
+                predict.input.value
+            );
             self.error(
                 "graph::not-a-model",
                 message,
@@ -627,8 +632,13 @@ pub(crate) fn input(name: String, from: InputSource) -> StageInput {
 }
 
 /// What a process may do beside that fits a model.
-pub(crate) fn training(declaration: &Declaration) -> Option<Training> {
-    (declaration.label.kind() == Kind::Model).then(Training::default)
+pub(crate) fn training(
+    declaration: &Declaration,
+    may_be_nan: &BTreeSet<String>,
+) -> Option<Training> {
+    (declaration.label.kind() == Kind::Model).then(|| Training {
+        may_be_nan: may_be_nan.clone(),
+    })
 }
 
 /// A process, and the reading of its output as a table where that is declared.
@@ -662,6 +672,7 @@ fn resources(declaration: &Declaration) -> Resources {
     Resources {
         cpus: declaration.resources.cpus.unwrap_or(cpus),
         gpus: declaration.resources.gpus.unwrap_or(0),
+        gpu_memory_bytes: declaration.resources.gpu_memory_bytes,
         memory_bytes: declaration.resources.memory_bytes,
     }
 }

@@ -72,8 +72,10 @@ impl Target {
 pub struct Resources {
     /// CPU cores, at least 1.
     pub cpus: u32,
-    /// GPUs.
+    /// GPUs, for those of its actions that ask for some.
     pub gpus: u32,
+    /// Memory on each of them; `None` wants them alone.
+    pub gpu_memory_bytes: Option<u64>,
     /// Memory; `None` leaves it to the engine.
     pub memory_bytes: Option<u64>,
 }

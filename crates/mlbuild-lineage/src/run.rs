@@ -13,8 +13,8 @@ use crate::{Lineage, LineageError};
 
 /// A run being recorded. Dropped without [`Run::end`], it counts as interrupted.
 ///
-/// Records of targets wait in memory until they are asked for by [`Run::write_waiting`], an epoch comes, or the end: so many
-/// short actions are few transactions, and a null build is one.
+/// Records of targets and epochs wait in memory until they are asked for by [`Run::write_waiting`], or the end: so many short
+/// actions, and many short epochs, are few transactions, and a null build is one.
 #[derive(Debug)]
 #[must_use = "a run is written by `end`"]
 pub struct Run<'a> {
@@ -23,6 +23,7 @@ pub struct Run<'a> {
     /// Known once the run has been written.
     id: Option<i64>,
     waiting: Vec<TargetRecord>,
+    epochs: Vec<EpochRecord>,
     presses: bool,
     commit: Option<String>,
     ended: bool,
@@ -39,6 +40,7 @@ impl Lineage {
             start,
             id: None,
             waiting: Vec::new(),
+            epochs: Vec::new(),
             presses: false,
             commit: None,
             ended: false,
@@ -64,7 +66,7 @@ impl Run<'_> {
         self.commit = commit;
     }
 
-    /// Whether something waits that a crash should not lose: a target that ran, was restored or failed.
+    /// Whether something waits that a crash should not lose: an epoch, or a target that ran, was restored or failed.
     pub fn presses(&self) -> bool {
         self.presses
     }
@@ -83,6 +85,7 @@ impl Run<'_> {
     /// Those of writing.
     pub fn forget(&mut self, label: &str) -> Result<(), LineageError> {
         self.waiting.retain(|target| target.label != label);
+        self.epochs.retain(|epoch| epoch.label != label);
         if self.id.is_none() {
             return Ok(());
         }
@@ -101,20 +104,10 @@ impl Run<'_> {
         })
     }
 
-    /// Records an epoch, at once.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn epoch(&mut self, epoch: &EpochRecord) -> Result<(), LineageError> {
-        self.write(|transaction, run| {
-            let mut insert = transaction.prepare_cached(
-                "insert or replace into epoch (run, label, epoch, name, value, at) values (?, ?, ?, ?, ?, ?)",
-            )?;
-            for (name, value) in &epoch.metrics {
-                insert.execute(params![run, epoch.label, epoch.epoch, name, value, epoch.at])?;
-            }
-            Ok(())
-        })
+    /// Records an epoch; it waits to be written.
+    pub fn epoch(&mut self, epoch: EpochRecord) {
+        self.presses = true;
+        self.epochs.push(epoch);
     }
 
     /// Ends the run, with everything that waited.
@@ -147,6 +140,7 @@ impl Run<'_> {
         more: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<()>,
     ) -> Result<(), LineageError> {
         let waiting = std::mem::take(&mut self.waiting);
+        let epochs = std::mem::take(&mut self.epochs);
         self.presses = false;
         let (start, known) = (&self.start, self.id);
         let Lineage {
@@ -160,6 +154,9 @@ impl Run<'_> {
             for target in &waiting {
                 insert_target(transaction, run, target)?;
             }
+            for epoch in &epochs {
+                insert_epoch(transaction, run, epoch)?;
+            }
             more(transaction, run)?;
             Ok(run)
         });
@@ -170,7 +167,8 @@ impl Run<'_> {
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        if !self.ended && (self.id.is_some() || !self.waiting.is_empty()) {
+        let waits = !self.waiting.is_empty() || !self.epochs.is_empty();
+        if !self.ended && (self.id.is_some() || waits) {
             // Nobody is left to tell; the next run would find out anyway.
             let _ = self.finish(RunStatus::Interrupted, None);
         }
@@ -220,6 +218,26 @@ fn insert_run(transaction: &Transaction<'_>, start: &RunStart) -> rusqlite::Resu
         transaction.execute(insert, params![run, label, name, value])?;
     }
     Ok(run)
+}
+
+fn insert_epoch(
+    transaction: &Transaction<'_>,
+    run: i64,
+    epoch: &EpochRecord,
+) -> rusqlite::Result<()> {
+    let EpochRecord {
+        label,
+        epoch,
+        at,
+        metrics,
+    } = epoch;
+    let mut insert = transaction.prepare_cached(
+        "insert or replace into epoch (run, label, epoch, name, value, at) values (?, ?, ?, ?, ?, ?)",
+    )?;
+    for (name, value) in metrics {
+        insert.execute(params![run, label, epoch, name, value, at])?;
+    }
+    Ok(())
 }
 
 fn insert_target(

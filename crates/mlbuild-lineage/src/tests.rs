@@ -123,13 +123,12 @@ fn record_a_build(lineage: &mut Lineage, at: Micros) -> RunId {
         20,
     ));
     for epoch in 1..=2 {
-        run.epoch(&EpochRecord {
+        run.epoch(EpochRecord {
             label: "model:recs".to_owned(),
             epoch,
             at: at + i64::from(epoch),
             metrics: BTreeMap::from([("valid_hit_rate@10".to_owned(), f64::from(epoch) / 10.0)]),
-        })
-        .unwrap();
+        });
     }
     let mut model = target("model:recs", Outcome::Built, &["train"], "model", 30);
     model.actions[0].candidates = vec![CandidateRecord {
@@ -289,13 +288,12 @@ fn experiments_are_models_that_were_made_and_the_choice_marks_one() {
     pick.actions[0].candidates = vec![candidate("dim=32", false), candidate("dim=64", true)];
     run.target(pick);
     run.target(up_to_date("model:old"));
-    run.epoch(&EpochRecord {
+    run.epoch(EpochRecord {
         label: "model:recs@dim=64".to_owned(),
         epoch: 7,
         at: 1,
         metrics: BTreeMap::from([("loss".to_owned(), 0.5)]),
-    })
-    .unwrap();
+    });
     run.end(RunStatus::Done, 10).unwrap();
     let mut run = lineage.begin_run(start(20));
     let mut failed = target("model:recs@dim=32", Outcome::Failed, &[], "", 0);
@@ -823,7 +821,7 @@ fn the_schemas_do_not_move() {
         [
             "95ab6d3b4da13eba9d80764cb148fa7c37a835814ac93df3af91357e334148ca",
             "d668c1b2c251d3718b8cd3a44d576df8e7761e711133cd1a7a366a140ef20e2b",
-            "ea98b55bc11f411aeb3dce6393c88fffb79846042d87d053573b511af9ded16e",
+            "0966c9705f2a91c42c861524dfd27074bd5429effcbc06dfbf897aa4feb02f46",
         ]
     );
 }

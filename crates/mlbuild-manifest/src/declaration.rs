@@ -136,6 +136,8 @@ pub struct Resources {
     pub cpus: Option<u32>,
     /// GPUs.
     pub gpus: Option<u32>,
+    /// Memory on each of its GPUs.
+    pub gpu_memory_bytes: Option<u64>,
     /// Memory.
     pub memory_bytes: Option<u64>,
 }
@@ -430,6 +432,8 @@ pub struct CommandDefinition {
     pub timeout: Option<Duration>,
     /// The digest that the output must have.
     pub digest: Option<PinnedDigest>,
+    /// Figures of a training that may be no number.
+    pub may_be_nan: BTreeSet<String>,
     /// Set when the output is read as a table.
     pub ingestion: Option<Ingestion>,
 }
@@ -453,6 +457,8 @@ pub struct PythonDefinition {
     pub env: BTreeMap<String, Variable>,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// Figures of a training that may be no number.
+    pub may_be_nan: BTreeSet<String>,
     /// Set when it makes a table: how its Parquet files are read.
     pub ingestion: Option<Ingestion>,
 }

@@ -15,7 +15,7 @@ pub(crate) const TABLE: &[&str] = &["checks", "key"];
 const INGESTION: &[&str] = &["columns", "format", "row_number"];
 
 /// Keys of `resources`.
-pub(crate) const RESOURCES: &[&str] = &["cpus", "gpus", "memory"];
+pub(crate) const RESOURCES: &[&str] = &["cpus", "gpu_memory", "gpus", "memory"];
 
 /// Keys of `checks`.
 pub(crate) const CHECKS: &[&str] = &[
@@ -51,7 +51,16 @@ pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
         Rule::Path => &["path"],
         Rule::Sql => &["order", "params", "sql"],
         Rule::Command => &[
-            "command", "digest", "env", "inputs", "out", "srcs", "timeout", "tools",
+            "command",
+            "digest",
+            "env",
+            "inputs",
+            "may_be_nan",
+            "out",
+            "srcs",
+            "timeout",
+            "tolerance",
+            "tools",
         ],
         Rule::Python => &[
             "columns",
@@ -59,6 +68,7 @@ pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
             "foreach",
             "format",
             "inputs",
+            "may_be_nan",
             "params",
             "pick",
             "python",

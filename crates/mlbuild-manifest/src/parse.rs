@@ -376,7 +376,7 @@ fn declaration<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Option<V
     tags.dedup();
     let description = reader.string(section, "description").map(|text| text.value);
     let owner = reader.string(section, "owner").map(|text| text.value);
-    let resources = resources(reader, section);
+    let resources = resources(reader, section, rule);
     let tolerance = tolerance(reader, section);
     let Made { points, definition } = definition?;
     table_keys(reader, section, &definition);
@@ -605,31 +605,62 @@ fn table_keys(reader: &mut Reader<'_>, section: &Section<'_>, definition: &Defin
     }
 }
 
-fn resources<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Resources {
+fn resources<'t>(reader: &mut Reader<'t>, section: &Section<'t>, rule: Rule) -> Resources {
     let Some(section) = reader.table(section, "resources") else {
         return Resources::default();
     };
     reader.only(&section, keys::RESOURCES);
-    let memory = reader.string(&section, "memory");
-    Resources {
-        cpus: reader.count(&section, "cpus", (1, 4096)),
-        gpus: reader.count(&section, "gpus", (0, 1)),
-        memory_bytes: memory.and_then(|text| {
-            let bytes = quantity::memory_bytes(&text);
-            if bytes.is_none() {
-                let message = format!("`{}` is not an amount of memory", text.value);
-                let help = "write a number and a unit, as in `512MB` or `2GiB`".to_owned();
-                reader.error(
-                    "manifest::bad-value",
-                    message,
-                    text.range,
-                    "not a size",
-                    help,
-                );
-            }
-            bytes
-        }),
+    let gpus = reader.count(&section, "gpus", (0, 64));
+    let at_most = gpus_at_most(rule);
+    if let Some((_, value)) = section.get("gpus")
+        && gpus.is_some_and(|gpus| gpus > at_most)
+    {
+        let message = match at_most {
+            0 => format!("rule `{}` uses no GPU", rule.as_str()),
+            _ => format!("rule `{}` uses one GPU", rule.as_str()),
+        };
+        let help = match at_most {
+            0 => "leave `gpus` away".to_owned(),
+            _ => "write `gpus = 1`; a function or a command may use several".to_owned(),
+        };
+        let code = "manifest::bad-value";
+        reader.error(code, message, value.span(), "too many", help);
     }
+    let resources = Resources {
+        cpus: reader.count(&section, "cpus", (1, 4096)),
+        gpus,
+        gpu_memory_bytes: memory(reader, &section, "gpu_memory"),
+        memory_bytes: memory(reader, &section, "memory"),
+    };
+    if gpus.unwrap_or(0) == 0
+        && let Some((range, _)) = section.get("gpu_memory")
+    {
+        let message = "`gpu_memory` is that of each GPU, and it asks for none";
+        let help = "add `gpus = 1`".to_owned();
+        reader.error("manifest::bad-value", message, range, "of which GPU?", help);
+    }
+    resources
+}
+
+/// How many GPUs a rule can use. The built-in architectures train on one.
+const fn gpus_at_most(rule: Rule) -> u32 {
+    match rule {
+        Rule::Path | Rule::Sql | Rule::Split | Rule::Evaluate | Rule::Pick => 0,
+        Rule::Train | Rule::Predict => 1,
+        Rule::Command | Rule::Python => 64,
+    }
+}
+
+fn memory<'t>(reader: &mut Reader<'t>, section: &Section<'t>, key: &str) -> Option<u64> {
+    let text = reader.string(section, key)?;
+    let bytes = quantity::memory_bytes(&text);
+    if bytes.is_none() {
+        let message = format!("`{}` is not an amount of memory", text.value);
+        let help = "write a number and a unit, as in `512MB` or `2GiB`".to_owned();
+        let (code, label) = ("manifest::bad-value", "not a size");
+        reader.error(code, message, text.range, label, help);
+    }
+    bytes
 }
 
 fn tolerance<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> BTreeMap<String, f64> {

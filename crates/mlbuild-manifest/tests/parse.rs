@@ -353,14 +353,15 @@ fn values_have_types() {
       mlbuild.toml:7:16 `"yes"`: this is a string
     manifest::bad-value: `cpus` must be an integer from 1 to 4096
       mlbuild.toml:8:22 `0`: out of range
-    manifest::bad-value: `gpus` must be an integer from 0 to 1
-      mlbuild.toml:8:32 `2`: out of range
+    manifest::bad-value: rule `predict` uses one GPU
+      mlbuild.toml:8:32 `2`: too many
+      help: write `gpus = 1`; a function or a command may use several
     manifest::bad-value: `2 gigs` is not an amount of memory
       mlbuild.toml:8:44 `"2 gigs"`: not a size
       help: write a number and a unit, as in `512MB` or `2GiB`
     manifest::unknown-key: unknown key `disk` in `resources` of `data:p`
       mlbuild.toml:8:54 `disk`: not a key here
-      help: the keys here are `cpus`, `gpus` and `memory`
+      help: the keys here are `cpus`, `gpu_memory`, `gpus` and `memory`
     "#);
     assert_snapshot!(check("[data.x]\npath = \"x.csv\"\nkey = [\"a\", \"a\", \"\"]\n"), @r#"
     manifest::bad-value: `a` is listed twice in `key`

@@ -53,7 +53,18 @@ impl<'a> Console<'a> {
                 stage,
                 reasons,
                 expected,
-            } => self.started(label, stage, reasons, *expected),
+                gpus,
+            } => {
+                let names = gpus
+                    .iter()
+                    .map(|gpu| gpu.name.as_deref().unwrap_or(gpu.id.as_str()));
+                let names: Vec<&str> = names.collect();
+                let on = match &names[..] {
+                    [] => String::new(),
+                    names => format!(" on {}", names.join(", ")),
+                };
+                self.started(label, &format!("{stage}{on}"), reasons, *expected);
+            }
             Event::Progress { label, progress } => self.progress(label, progress),
             Event::Warning {
                 label,

@@ -83,28 +83,6 @@ pub(crate) fn memory_bytes() -> u64 {
     total.unwrap_or(4 << 30).min(limit.unwrap_or(u64::MAX))
 }
 
-/// GPUs that this process may use: those of the NVIDIA driver, narrowed by `CUDA_VISIBLE_DEVICES`.
-pub(crate) fn gpus() -> u32 {
-    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
-    let devices = entries.filter(|entry| {
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("nvidia"));
-        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    });
-    let devices = u32::try_from(devices.count()).unwrap_or(u32::MAX);
-    match var("CUDA_VISIBLE_DEVICES") {
-        None => devices,
-        Some(list) => {
-            let visible = list
-                .split(',')
-                .map(str::trim)
-                .take_while(|d| !d.is_empty() && *d != "-1")
-                .count();
-            devices.min(u32::try_from(visible).unwrap_or(u32::MAX))
-        }
-    }
-}
-
 /// The libtorch worker: `MLBUILD_TORCH`, else `mlbuild-torch` beside this program, else on the `PATH`.
 pub(crate) fn worker() -> Option<PathBuf> {
     if let Some(path) = var("MLBUILD_TORCH") {

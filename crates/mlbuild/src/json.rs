@@ -110,9 +110,10 @@ pub(crate) fn event(event: &Event, sources: &[SourceText]) -> Value {
             stage,
             reasons: why,
             expected,
+            gpus,
         } => json!({
             "event": "started", "target": label.to_string(), "stage": stage, "reasons": reasons(why),
-            "expected_ms": expected.map(millis),
+            "expected_ms": expected.map(millis), "gpus": gpus.iter().map(|gpu| gpu.id.as_str()).collect::<Vec<_>>(),
         }),
         Event::Progress { label, progress } => {
             let target = label.to_string();

@@ -11,6 +11,7 @@ mod failure;
 #[cfg(test)]
 mod fuzz;
 mod git;
+mod gpu;
 mod interrupt;
 mod json;
 mod load;

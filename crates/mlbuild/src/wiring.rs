@@ -114,13 +114,12 @@ pub(crate) fn sandbox_warning(loaded: &Loaded) -> Option<Diagnostic> {
 }
 
 fn worker_settings() -> WorkerSettings {
-    let names = ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"];
-    let variables = names
-        .into_iter()
-        .filter_map(|name| Some((name.to_owned(), env::var(name)?.into())));
+    // Where a libtorch with CUDA is; which GPUs it may use is the engine's to say.
+    const NAME: &str = "LD_LIBRARY_PATH";
+    let variables = env::var(NAME).map(|value| (NAME.to_owned(), value.into()));
     WorkerSettings {
         program: env::worker(),
-        env: variables.collect(),
+        env: variables.into_iter().collect(),
         ..WorkerSettings::default()
     }
 }

@@ -119,9 +119,9 @@ impl Bench {
         let options = Options {
             slots: Slots {
                 cpus: 2,
-                gpus: 0,
                 memory_bytes: 1 << 30,
             },
+            find_gpus: mlbuild_engine::Gpus::default,
             keep_going,
             force: false,
         };

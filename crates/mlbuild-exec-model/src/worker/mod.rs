@@ -29,7 +29,7 @@ use session::Session;
 pub struct WorkerSettings {
     /// The worker's program, absolute; `None` if there is none on this machine.
     pub program: Option<PathBuf>,
-    /// Variables that the worker gets besides those that the client sets: `LD_LIBRARY_PATH`, `CUDA_VISIBLE_DEVICES`.
+    /// Variables that the worker gets besides those that the client sets: `LD_LIBRARY_PATH`.
     /// Nothing else of the environment reaches it.
     pub env: BTreeMap<String, OsString>,
     /// After how long without any message a worker is taken for hung and killed.

@@ -16,7 +16,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use mlbuild_action::{Device, Diagnostic, Failure, Progress, Request};
+use mlbuild_action::{Device, Diagnostic, Failure, GpuId, Progress, Request};
 use mlbuild_worker_protocol::{
     ENVIRONMENT, FromWorker, PROTOCOL, ReadError, ToWorker, read, write,
 };
@@ -129,6 +129,7 @@ impl Session<'_> {
             .envs(&self.settings.env)
             .envs(ENVIRONMENT)
             .env("OMP_NUM_THREADS", self.threads.to_string())
+            .env("CUDA_VISIBLE_DEVICES", GpuId::list(self.request.gpus))
             .current_dir(self.request.scratch)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

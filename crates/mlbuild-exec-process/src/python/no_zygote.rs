@@ -1,11 +1,11 @@
 //! Where there are no zygotes: every call starts an interpreter of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::PipeWriter;
 use std::path::Path;
 use std::process::Child;
 use std::sync::atomic::AtomicU64;
 
+use crate::process::Inlets;
 use crate::sandbox::Sandbox;
 
 pub(super) struct Kind {
@@ -22,7 +22,7 @@ impl Zygotes {
         &self,
         _: &Kind,
         _: &Path,
-        _: &PipeWriter,
+        _: &Inlets,
         _: &Sandbox,
         _: &AtomicU64,
     ) -> Option<Child> {

@@ -9,17 +9,18 @@ use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlbuild_action::{
-    Diagnostic, Failure, InputFolder, Output, Progress, Python, Request, Table, Value,
+    Diagnostic, Failure, GpuId, InputFolder, Output, Progress, Python, Request, Table, Value,
 };
 
 use super::interpreter;
 use super::wire::{Call, CallInput, Environment, Outcome, Refused};
 use super::zygote::{self, Kind, Zygotes};
 use crate::ProcessSettings;
-use crate::executor::io_failure;
+use crate::events::{DESCRIPTOR, EVENTS, Events, Said};
+use crate::executor::{VISIBLE_GPUS, io_failure};
 use crate::log::Log;
 use crate::output;
-use crate::process::{self, Ending, Limits};
+use crate::process::{self, Ending, Inlets, Limits, Outlets, Sink};
 use crate::sandbox::{Network, Sandbox};
 use crate::stage;
 use crate::tools::{self, Sandboxes};
@@ -73,33 +74,42 @@ pub(crate) fn run(
     let own: Vec<&Path> = own.chain(checkpoints.path()).collect();
     let given: Vec<&Path> = request.inputs.values().map(|input| &*input.path).collect();
     let more: Vec<PathBuf> = interpreter::folders(environment).collect();
+    let gpus = !request.gpus.is_empty();
     let sandbox = shared
         .sandboxes
-        .make(settings, &own, &given, &more, Network::Refused);
+        .make(settings, &own, &given, &more, gpus, Network::Refused);
     let emit = |line| (request.progress)(Progress::Log { line });
     let Variables { values, secrets } = Variables::new(&python.env, settings)?;
-    let mut log = Log::new(&emit, secrets);
+    let mut log = Log::new(&emit, secrets.clone());
+    let name = format!("{}:{}", python.module, python.function);
+    let epochs = python.params.get("epochs").and_then(Value::as_i64);
+    let epochs = epochs.and_then(|epochs| u32::try_from(epochs).ok());
+    let mut events = python
+        .training
+        .as_ref()
+        .map(|training| Events::new(&name, epochs, training, &secrets, request.progress));
     let limits = Limits {
         timeout: python.timeout,
         cancel: request.cancel,
     };
-    let ending = see_through(
-        variables(python, values),
-        shared,
-        &stage,
-        sandbox,
-        &limits,
-        &mut log,
-    )
-    .map_err(|error| super::not_started(Path::new(&environment.executable), &error))?;
+    let sink = events.as_mut().map(|events| events as &mut dyn Sink);
+    let ending = Outlets::new(&mut log, sink)
+        .and_then(|pipes| {
+            let env = variables(python, values);
+            see_through(env, shared, &stage, sandbox, &limits, pipes)
+        })
+        .map_err(|error| super::not_started(Path::new(&environment.executable), &error))?;
     let tail = log.finish();
-    let name = format!("{}:{}", python.module, python.function);
+    let said = events.map_or(Ok(Said::default()), Events::finish);
+    let said = said.map_err(|diagnostic| Failure::Failed(diagnostic.detail(tail.clone())));
     let failure = match ending {
         Ending::Cancelled => return Err(Failure::Cancelled),
+        Ending::Hopeless => return said.map(Output::from),
         Ending::TimedOut => timed_out(&name, python, tail),
         Ending::Exited(status) => match stage.outcome() {
             Some(Outcome::Done) if status.success() => {
-                return check_output(request, python, &name).map(|()| Output::default());
+                let said = said?;
+                return check_output(request, python, &name).map(|()| said.into());
             }
             Some(Outcome::Done) | None => ended(&name, status, tail),
             Some(outcome) => failed(&name, outcome, settings, &stage),
@@ -115,24 +125,26 @@ fn see_through(
     stage: &Stage,
     sandbox: Sandbox,
     limits: &Limits<'_>,
-    log: &mut Log<'_>,
+    (outlets, inlets): (Outlets<'_>, Inlets),
 ) -> io::Result<Ending> {
     let kind = Kind {
         executable: shared.environment.executable.clone(),
         env,
         modules: zygote::ahead(shared.imported),
     };
-    let (reader, writer) = process::output_pipe()?;
     let forked = shared
         .zygotes
-        .fork(&kind, &stage.request, &writer, &sandbox, shared.started);
-    drop(writer);
+        .fork(&kind, &stage.request, &inlets, &sandbox, shared.started);
     if let Some(forked) = forked {
-        return process::attend(forked, reader, &stage.home, limits, log);
+        drop(inlets);
+        return process::attend(forked, outlets, &stage.home, limits);
     }
     shared.started.fetch_add(1, Ordering::Relaxed);
-    let command = command(&kind, stage);
-    process::run(command, sandbox, &stage.home, limits, log)
+    let mut command = command(&kind, stage);
+    if inlets.events.is_some() {
+        command.env(EVENTS, DESCRIPTOR.to_string());
+    }
+    process::run(command, sandbox, &stage.home, limits, (outlets, inlets))
 }
 
 /// The environment of a call, but for what names its folders.
@@ -233,12 +245,7 @@ impl Stage {
                 .collect(),
             table: python.table,
             work: stage::text(&stage.work).map_err(io)?,
-            env: [("HOME", &*stage.home), ("TMPDIR", &stage.tmp)]
-                .into_iter()
-                .chain(checkpoints.map(|folder| (CHECKPOINTS, folder)))
-                .map(|(name, folder)| Ok((name, stage::text(folder)?)))
-                .collect::<io::Result<_>>()
-                .map_err(io)?,
+            env: env(request, &stage, checkpoints).map_err(io)?,
             result: stage::text(&stage.result).map_err(io)?,
         };
         let call = serde_json::to_vec(&call).expect("texts and numbers are JSON");
@@ -251,6 +258,20 @@ impl Stage {
     fn outcome(&self) -> Option<Outcome> {
         serde_json::from_slice(&fs::read(&self.result).ok()?).ok()
     }
+}
+
+/// Variables that are of this call alone; a fork of a ready interpreter gets them too, before anything of the project runs.
+fn env(
+    request: &Request<'_>,
+    stage: &Stage,
+    checkpoints: Option<&Path>,
+) -> io::Result<BTreeMap<&'static str, String>> {
+    let folders = [("HOME", &*stage.home), ("TMPDIR", &stage.tmp)];
+    let checkpoints = checkpoints.map(|folder| (CHECKPOINTS, folder));
+    let folders = folders.into_iter().chain(checkpoints);
+    let texts = folders.map(|(name, folder)| Ok((name, stage::text(folder)?)));
+    let gpus = (VISIBLE_GPUS, GpuId::list(request.gpus));
+    texts.chain([Ok(gpus)]).collect()
 }
 
 /// An input that is files.

@@ -25,8 +25,8 @@ def may_fork():
 def serve(modules):
     """Forks for each request on standard input; returns, in the child alone, the request's file.
 
-    A request is the path of its file, with the descriptors of its log, of a pipe for its process id and exit status, and
-    of its sandbox, if it has one.
+    A request is the names of its descriptors, with commas between, a blank, and the path of its file. There are `log`,
+    `status`, a pipe for its process id and exit status, and where it has them `events` and `sandbox`.
     """
     # Nothing is imported from the current folder.
     sys.path[0] = os.devnull
@@ -48,10 +48,12 @@ def serve(modules):
                 os.close(descriptor)
                 os.close(status)
                 continue
-            request, given, _, _ = socket.recv_fds(control, 1 << 16, 3)
+            request, given, _, _ = socket.recv_fds(control, 1 << 16, 4)
             if not request:
                 sys.exit()
-            log, status, *sandbox = given
+            names, _, request = request.partition(b" ")
+            given = dict(zip(names.decode().split(","), given))
+            status = given.pop("status")
             pid = os.fork() if may_fork() else -1
             if pid == 0:
                 for others, (_, other) in running.items():
@@ -59,10 +61,10 @@ def serve(modules):
                     os.close(other)
                 control.close()
                 os.close(status)
-                become(parent, log, sandbox)
+                become(parent, **given)
                 return os.fsdecode(request)
-            for descriptor in (log, *sandbox):
-                os.close(descriptor)
+            for other in given.values():
+                os.close(other)
             with contextlib.suppress(BrokenPipeError):
                 os.write(status, b"%d\n" % pid)
             if pid == -1:
@@ -73,8 +75,8 @@ def serve(modules):
                 poll.register(ended, select.POLLIN)
 
 
-def become(parent, log, sandbox):
-    """Makes a process of its own of a fork: its session, its output, its end with the parent, its sandbox."""
+def become(parent, log, events=None, sandbox=None):
+    """Makes a process of its own of a fork: its session, its output and events, its end with the parent, its sandbox."""
     os.setsid()
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
@@ -85,12 +87,16 @@ def become(parent, log, sandbox):
     os.dup2(log, 2)
     os.close(nothing)
     os.close(log)
-    for rules in sandbox:
+    if events is not None:
+        # Where it is: a library may have what it needs in any other place.
+        os.set_inheritable(events, True)
+        os.environ["MLBUILD_EVENTS"] = str(events)
+    if sandbox is not None:
         LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        if LIBC.syscall(LANDLOCK_RESTRICT_SELF, rules, 0) != 0:
+        if LIBC.syscall(LANDLOCK_RESTRICT_SELF, sandbox, 0) != 0:
             os.write(2, b"cannot enter the sandbox\n")
             os._exit(1)
-        os.close(rules)
+        os.close(sandbox)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 //! single thread, or is not used. Its end is that of its socket, so it cannot outlive this process.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter};
+use std::io::{self, BufRead, BufReader, PipeReader};
 use std::mem::{size_of_val, zeroed};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +17,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::process::Running;
+use crate::process::{Inlets, Running};
 use crate::sandbox::Sandbox;
 
 const SCRIPT: &str = concat!(include_str!("run.py"), include_str!("serve.py"));
@@ -63,7 +63,7 @@ impl Zygotes {
         &self,
         kind: &Kind,
         request: &Path,
-        log: &PipeWriter,
+        inlets: &Inlets,
         sandbox: &Sandbox,
         started: &AtomicU64,
     ) -> Option<Forked> {
@@ -79,7 +79,7 @@ impl Zygotes {
         let State::Ready(zygote) = &*state else {
             return None;
         };
-        let forked = zygote.fork(request, log, sandbox);
+        let forked = zygote.fork(request, inlets, sandbox);
         if forked.is_err() {
             *state = State::Unfit;
         }
@@ -126,13 +126,20 @@ impl Zygote {
         }
     }
 
-    fn fork(&self, request: &Path, log: &PipeWriter, sandbox: &Sandbox) -> io::Result<Forked> {
+    fn fork(&self, request: &Path, inlets: &Inlets, sandbox: &Sandbox) -> io::Result<Forked> {
         let (status, theirs) = io::pipe()?;
-        let descriptors: Vec<RawFd> = [log.as_raw_fd(), theirs.as_raw_fd()]
-            .into_iter()
-            .chain(sandbox.descriptor())
-            .collect();
-        send(&self.control, request.as_os_str().as_bytes(), &descriptors)?;
+        let events = inlets.events.as_ref().map(AsRawFd::as_raw_fd);
+        let given = [
+            ("log", Some(inlets.output.as_raw_fd())),
+            ("status", Some(theirs.as_raw_fd())),
+            ("events", events),
+            ("sandbox", sandbox.descriptor()),
+        ];
+        let given = given.into_iter().filter_map(|(name, it)| Some((name, it?)));
+        let (names, descriptors): (Vec<&str>, Vec<RawFd>) = given.unzip();
+        let names = names.join(",");
+        let request = [names.as_bytes(), b" ", request.as_os_str().as_bytes()].concat();
+        send(&self.control, &request, &descriptors)?;
         drop(theirs);
         let mut status = BufReader::new(status);
         let id: i32 = number(&mut status)?;
@@ -199,7 +206,7 @@ fn number(from: &mut BufReader<PipeReader>) -> io::Result<i32> {
 /// Sends bytes and descriptors as one message.
 fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<()> {
     let size = size_of_val(descriptors);
-    let length = u32::try_from(size).expect("three descriptors are a few bytes");
+    let length = u32::try_from(size).expect("four descriptors are a few bytes");
     let mut part = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),

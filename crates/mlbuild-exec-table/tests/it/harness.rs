@@ -136,6 +136,7 @@ impl Bench {
             scratch: &scratch,
             checkpoints: &run.join("checkpoints"),
             threads: self.threads,
+            gpus: &[],
             memory_bytes: self.memory_bytes,
             progress: &|_| (),
             cancel: &self.cancel,

@@ -1,6 +1,6 @@
 //! Rule `command`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mlbuild_action::{CommandLine, Format, Variable};
@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::{Target, format, ingestion};
 use crate::reader::{Entry, Reader, Section};
-use crate::{CommandDefinition, Ingestion, Label, ProjectPath, Spanned, quantity};
+use crate::{CommandDefinition, Ingestion, Kind, Label, ProjectPath, Spanned, quantity};
 
 pub(super) fn command<'t>(
     reader: &mut Reader<'t>,
@@ -39,6 +39,7 @@ pub(super) fn command<'t>(
         }
         digest
     });
+    let may_be_nan = may_be_nan(reader, target);
     if let (Some((range, _)), None) = (section.get("digest"), section.get("out")) {
         let message = "`digest` pins one file, and no `out` says which";
         let help = "add `out = \"FILE\"`".to_owned();
@@ -63,6 +64,7 @@ pub(super) fn command<'t>(
         tools,
         timeout,
         digest,
+        may_be_nan,
         ingestion,
     })
 }
@@ -168,6 +170,23 @@ pub(super) fn timeout<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Opt
         reader.error(code, message, text.range, label, help);
     }
     timeout
+}
+
+/// Figures of a training that may be no number.
+pub(super) fn may_be_nan<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> BTreeSet<String> {
+    const KEY: &str = "may_be_nan";
+    let Target { label, section, .. } = target;
+    let Some((range, value)) = section.get(KEY) else {
+        return BTreeSet::new();
+    };
+    if label.kind() != Kind::Model {
+        let noun = label.kind().noun();
+        let message = format!("`{KEY}` names figures of a training, and a {noun} has none");
+        let (code, label) = ("manifest::wrong-kind", "only models have it");
+        reader.error(code, message, range, label, None);
+    }
+    let names = reader.names(KEY, value).unwrap_or_default();
+    names.into_iter().map(|name| name.value).collect()
 }
 
 pub(super) fn environment<'t>(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mlbuild_action::{Format, Value};
 
-use super::command::{environment, labels, srcs, timeout};
+use super::command::{environment, labels, may_be_nan, srcs, timeout};
 use super::foreach::Made;
 use super::{Target, foreach, format};
 use crate::reader::{Reader, Section};
@@ -19,6 +19,7 @@ pub(super) fn python<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Op
     let srcs = srcs(reader, section);
     let env = environment(reader, section);
     let timeout = timeout(reader, section);
+    let may_be_nan = may_be_nan(reader, target);
     let ingestion = ingestion(reader, target);
     for key in ["foreach", "pick"] {
         if let (true, Some((range, _))) = (target.label.kind() != Kind::Model, section.get(key)) {
@@ -43,6 +44,7 @@ pub(super) fn python<'t>(reader: &mut Reader<'t>, target: &Target<'_, 't>) -> Op
         srcs,
         env,
         timeout,
+        may_be_nan,
         ingestion,
     };
     foreach::made(

@@ -11,7 +11,7 @@ use crate::console::Console;
 use crate::failure::{CommandFailure, EXIT_INTERRUPTED, EXIT_USAGE, exit_of};
 use crate::load::{Loaded, find_root, load, select};
 use crate::terminal::Terminal;
-use crate::{env, git, interrupt, json, lock, wiring};
+use crate::{env, git, gpu, interrupt, json, lock, wiring};
 
 pub(crate) fn run(
     args: &Build,
@@ -182,9 +182,9 @@ fn options(args: &Build) -> Result<Options, CommandFailure> {
     Ok(Options {
         slots: Slots {
             cpus: args.jobs.map_or_else(env::cpus, u32::from),
-            gpus: env::gpus(),
             memory_bytes,
         },
+        find_gpus: gpu::find,
         keep_going: args.keep_going,
         force: args.force,
     })

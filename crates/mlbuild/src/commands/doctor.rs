@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use mlbuild_disk as disk;
+use mlbuild_engine::{GpuDevice, Gpus};
 use mlbuild_exec_process::SandboxStatus;
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use crate::cli::{Doctor, Global, Variant};
 use crate::failure::{CommandFailure, EXIT_ENVIRONMENT};
 use crate::load::find_root;
 use crate::terminal::{Terminal, size};
-use crate::{env, wiring};
+use crate::{env, gpu, wiring};
 
 struct Finding {
     what: &'static str,
@@ -61,13 +62,9 @@ pub(crate) fn run(
                 size(env::memory_bytes())
             ),
         ),
-        match env::gpus() {
-            0 => good("gpu", "none: models train on the CPU".to_owned()),
-            n => good("gpu", format!("{n} visible")),
-        },
-        worker(),
-        sandbox(),
     ];
+    findings.extend(gpus(gpu::find()));
+    findings.extend([worker(), sandbox()]);
     match find_root(global.directory.as_deref()) {
         Ok(root) => findings.extend(project(&root, &args.variant)),
         Err(_) => findings.push(good(
@@ -97,6 +94,34 @@ pub(crate) fn run(
         .iter()
         .any(|finding| finding.state == State::Broken);
     Ok(if broken { EXIT_ENVIRONMENT } else { 0 })
+}
+
+/// One a device: its name, memory and driver, and by what name it is handed out.
+fn gpus(found: Gpus) -> Vec<Finding> {
+    let Gpus { driver, devices } = found;
+    if devices.is_empty() {
+        let says = match driver {
+            None => "none: models train on the CPU".to_owned(),
+            Some(driver) => format!(
+                "none visible, though there is driver {driver}; is `CUDA_VISIBLE_DEVICES` set?"
+            ),
+        };
+        return vec![good("gpu", says)];
+    }
+    let driver = driver.map_or(String::new(), |driver| format!(", driver {driver}"));
+    let device = |GpuDevice {
+                      id,
+                      name,
+                      memory_bytes,
+                  }: GpuDevice| {
+        let name = name.map_or(String::new(), |name| format!("{name}, "));
+        let memory = match memory_bytes {
+            Some(bytes) => size(bytes),
+            None => "memory not known".to_owned(),
+        };
+        good("gpu", format!("{name}{memory}{driver} ({})", id.as_str()))
+    };
+    devices.into_iter().map(device).collect()
 }
 
 fn good(what: &'static str, says: String) -> Finding {

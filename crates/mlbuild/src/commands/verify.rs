@@ -4,14 +4,14 @@ use std::io::Write as _;
 use std::time::Instant;
 
 use mlbuild_action::{Cancel, Failure};
-use mlbuild_engine::{Difference, Reproduction, RowDifference, Verified};
+use mlbuild_engine::{Difference, Reproduction, RowDifference, Verified, VerifyOptions};
 use serde_json::{Value, json};
 
 use crate::cli::{Global, Selection};
 use crate::failure::{CommandFailure, EXIT_ENVIRONMENT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE};
 use crate::load::{load, select};
 use crate::terminal::{Terminal, duration, plural};
-use crate::{env, interrupt, json, wiring};
+use crate::{env, gpu, interrupt, json, wiring};
 
 pub(crate) fn run(
     selection: &Selection,
@@ -28,7 +28,10 @@ pub(crate) fn run(
         &loaded.project,
         &wanted,
         &wiring::executors(&loaded),
-        env::memory_bytes() / 2,
+        &VerifyOptions {
+            memory_bytes: env::memory_bytes() / 2,
+            find_gpus: gpu::find,
+        },
         &cancel,
         &mut |verified| {
             if global.json {

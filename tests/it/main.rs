@@ -32,6 +32,7 @@ mod moving;
 mod profiles;
 mod project;
 mod python;
+mod reports;
 mod runs;
 mod snapshot;
 mod split;

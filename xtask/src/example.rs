@@ -52,45 +52,58 @@ pub(crate) fn read(root: &Path) -> Result {
     readers::python(&packages, READ, &[&project(root).join("out")])
 }
 
-/// Takes a picture of the report in a real browser.
+/// Takes pictures of the report in a real browser, in light and in dark, and prints it.
 ///
 /// # Errors
-/// If there is no browser, or the picture shows nothing.
+/// If there is no browser, a picture shows nothing, or dark is as bright as light.
 pub(crate) fn picture(root: &Path) -> Result {
     let browser = readers::browser()?;
-    let picture = workspace::target(root).join("report.png");
-    let _ = fs::remove_file(&picture);
-    let profile = workspace::target(root).join("browser");
+    let target = workspace::target(root);
     let page = project(root).join("out/report/recs/report.html");
-    let mut command = Command::new(browser);
-    command
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ])
-        .args(["--hide-scrollbars", "--window-size=1100,2600"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("--screenshot={}", picture.display()))
-        .arg(format!("file://{}", page.display()));
-    workspace::run(&mut command)?;
-    let size = fs::metadata(&picture).map_or(0, |metadata| metadata.len());
+    // How Chromium names what a page sees as `prefers-color-scheme`: 0 is dark, 1 light.
+    let take = |file: &str, how: &str, scheme: u8, least_bytes: u64| {
+        let made = target.join(file);
+        let _ = fs::remove_file(&made);
+        let mut command = Command::new(browser);
+        command
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+            ])
+            .args([
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ])
+            .args(["--hide-scrollbars", "--window-size=1100,2600"])
+            .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
+            .arg(format!(
+                "--user-data-dir={}",
+                target.join("browser").display()
+            ))
+            .arg(format!("--{how}={}", made.display()))
+            .arg(format!("file://{}", page.display()));
+        workspace::run(&mut command)?;
+        let size = fs::metadata(&made).map_or(0, |metadata| metadata.len());
+        if size < least_bytes {
+            return Err(format!("{file} has {size} bytes: it shows nothing"));
+        }
+        println!("{}", made.display());
+        Ok(made)
+    };
     // A blank page of this size compresses to a few kilobytes.
-    if size < 40_000 {
-        return Err(format!(
-            "the picture of the report has {size} bytes: it shows nothing"
-        ));
-    }
-    println!("{}", picture.display());
-    Ok(())
+    let light = take("report.png", "screenshot", 1, 40_000)?;
+    let dark = take("report-dark.png", "screenshot", 0, 40_000)?;
+    take("report.pdf", "print-to-pdf", 1, 40_000)?;
+    let packages = readers::python_packages(root)?;
+    readers::python(&packages, BRIGHTNESS, &[&light, &dark])
 }
+
+/// Holds the light picture to be bright and the dark one to be dark, and both to show something.
+const BRIGHTNESS: &str = include_str!("brightness.py");
 
 fn project(root: &Path) -> PathBuf {
     workspace::target(root).join("example/recs")

@@ -12,9 +12,11 @@
 mod crash;
 mod demo;
 mod example;
+mod figures;
 mod functions;
 mod fuzz;
 mod libtorch;
+mod models;
 mod prerequisites;
 mod readers;
 mod steps;

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::steps::Steps;
-use crate::{Result, example, functions, libtorch, prerequisites, tidy, workspace};
+use crate::{
+    Result, example, figures, functions, libtorch, models, prerequisites, tidy, workspace,
+};
 
 /// Runs every check, cheap ones first.
 ///
@@ -44,7 +46,10 @@ pub(crate) fn run(root: &Path) -> Result {
     steps.step("tests of the worker", || cargo(&["test", "-p", WORKER]))?;
     steps.step("example", || example::build(root))?;
     steps.step("outputs of the example", || example::read(root))?;
+    steps.step("figures against scikit-learn", || figures::compare(root))?;
     steps.step("functions in Python", || functions::build(root))?;
+    steps.step("models beside scikit-learn", || models::compare(root))?;
+    steps.step("example of a table", || models::penguins(root))?;
     steps.step("picture of the report", || example::picture(root))?;
     print!("\n{}", steps.table());
     Ok(())

@@ -14,8 +14,9 @@ use std::str::FromStr;
 use mlbuild_digest::{Digest, Encoder, NotADigest};
 
 use crate::work::{
-    Bound, Check, CheckRule, CommandLine, Gate, Parts, PinnedDigest, Question, RowOrder, Split,
-    SplitBy, Subject, Tabular, Variable, Work,
+    Bound, CatalogColumns, Check, CheckRule, CommandLine, Gate, GateSlice, Parts, PinnedDigest,
+    Question, Resampling, RowOrder, Slicing, Split, SplitBy, Stability, StabilityMetric, Subject,
+    Tabular, Variable, Work,
 };
 use crate::{
     Column, Command, Device, Evaluate, Ingest, Pick, Predict, Python, Sql, Table, Train, Value,
@@ -287,40 +288,7 @@ fn describe_work(work: &Work, d: &mut Description) {
             d.add("threads", threads.to_string());
             d.add("device", device_name(*device));
         }
-        Work::Evaluate(Evaluate {
-            title,
-            models,
-            label,
-            key,
-            sequence,
-            metrics,
-            gates,
-        }) => {
-            d.add("rule", "evaluate");
-            d.add("title", title.clone());
-            d.add_list("models", models);
-            d.add("label", label.clone());
-            d.add_list("key", key);
-            d.add("sequence", sequence.clone());
-            let metrics: Vec<_> = metrics.iter().map(ToString::to_string).collect();
-            d.add_list("metrics", &metrics);
-            for (
-                i,
-                Gate {
-                    model,
-                    metric,
-                    bound,
-                },
-            ) in gates.iter().enumerate()
-            {
-                let bound = match bound {
-                    Bound::Min(value) => format!("min {value:?}"),
-                    Bound::Max(value) => format!("max {value:?}"),
-                    Bound::Above(other) => format!("above {other}"),
-                };
-                d.add(format!("gate.{i}"), format!("{model} {metric} {bound}"));
-            }
-        }
+        Work::Evaluate(evaluate) => describe_evaluate(evaluate, d),
         Work::Pick(Pick {
             metric,
             goal,
@@ -339,6 +307,144 @@ fn describe_work(work: &Work, d: &mut Description) {
             d.add("rule", "check");
             describe_check(rule, d);
         }
+    }
+}
+
+fn describe_evaluate(evaluate: &Evaluate, d: &mut Description) {
+    let Evaluate {
+        title,
+        owner,
+        models,
+        labels,
+        key,
+        sequence,
+        metrics,
+        positive,
+        catalog,
+        slices,
+        stability,
+        resampling,
+        gates,
+        lineage,
+    } = evaluate;
+    d.add("rule", "evaluate");
+    d.add("title", title.clone());
+    if let Some(owner) = owner {
+        d.add("owner", owner.clone());
+    }
+    d.add_list("models", models);
+    match &labels[..] {
+        [label] => d.add("label", label.clone()),
+        labels => d.add_list("labels", labels),
+    }
+    d.add_list("key", key);
+    d.add("sequence", sequence.clone());
+    let metrics: Vec<_> = metrics.iter().map(ToString::to_string).collect();
+    d.add_list("metrics", &metrics);
+    if let Some(positive) = positive {
+        d.add("positive", positive.to_string());
+    }
+    let CatalogColumns {
+        category,
+        price,
+        vector,
+    } = catalog;
+    for (name, column) in [("category", category), ("price", price), ("vector", vector)] {
+        if let Some(column) = column {
+            d.add(name, column.clone());
+        }
+    }
+    for (i, Slicing { column, bins }) in slices.iter().enumerate() {
+        d.add_list(&format!("slice.{i}"), &[column.clone()]);
+        if !bins.is_empty() {
+            d.add(format!("slice.{i}.bins"), format!("{bins:?}"));
+        }
+    }
+    for (i, it) in stability.iter().enumerate() {
+        describe_stability(i, it, d);
+    }
+    let defaults = Resampling::default();
+    let Resampling {
+        resamples,
+        seed,
+        confidence,
+    } = resampling;
+    if *resamples != defaults.resamples {
+        d.add("resamples", resamples.to_string());
+    }
+    if *seed != defaults.seed {
+        d.add("seed", seed.to_string());
+    }
+    if *confidence != defaults.confidence {
+        d.add("confidence", format!("{confidence:?}"));
+    }
+    for (i, gate) in gates.iter().enumerate() {
+        describe_gate(i, gate, d);
+    }
+    for (input, target) in lineage {
+        d.add(format!("target.{input}"), target.clone());
+    }
+}
+
+fn describe_stability(i: usize, stability: &Stability, d: &mut Description) {
+    let Stability {
+        name,
+        baseline,
+        perturbed,
+        metric,
+        bound,
+    } = stability;
+    let words = [name, baseline, perturbed, &metric.to_string()].map(Clone::clone);
+    d.add_list(&format!("stability.{i}"), &words);
+    let tolerance = match metric {
+        StabilityMetric::Overlap(_) | StabilityMetric::Rbo(_) => None,
+        StabilityMetric::Changed(tolerance)
+        | StabilityMetric::Increased(tolerance)
+        | StabilityMetric::Decreased(tolerance) => Some(tolerance),
+    };
+    if let Some(tolerance) = tolerance {
+        d.add(format!("stability.{i}.tolerance"), format!("{tolerance:?}"));
+    }
+    if let Some(bound) = bound {
+        d.add(format!("stability.{i}.gate"), bound_text(bound));
+    }
+}
+
+fn describe_gate(i: usize, gate: &Gate, d: &mut Description) {
+    let Gate {
+        model,
+        metric,
+        bound,
+        margin,
+        confidence,
+        slice,
+    } = gate;
+    let bound = bound_text(bound);
+    d.add(format!("gate.{i}"), format!("{model} {metric} {bound}"));
+    if *margin != 0.0 {
+        d.add(format!("gate.{i}.margin"), format!("{margin:?}"));
+    }
+    if let Some(confidence) = confidence {
+        d.add(format!("gate.{i}.confidence"), format!("{confidence:?}"));
+    }
+    if let Some(GateSlice {
+        by,
+        group,
+        min_rows,
+    }) = slice
+    {
+        let words: Vec<_> = [by.clone()].into_iter().chain(group.clone()).collect();
+        d.add_list(&format!("gate.{i}.slice"), &words);
+        d.add(format!("gate.{i}.min_rows"), min_rows.to_string());
+    }
+}
+
+fn bound_text(bound: &Bound) -> String {
+    match bound {
+        Bound::Min(value) => format!("min {value:?}"),
+        Bound::Max(value) => format!("max {value:?}"),
+        Bound::Above(other) => format!("above {other}"),
+        Bound::Below(other) => format!("below {other}"),
     }
 }
 

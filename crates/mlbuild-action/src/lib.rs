@@ -26,10 +26,13 @@ pub use diagnostic::{Diagnostic, Severity, SourceSpan};
 pub use executor::{
     Cancel, Code, Executor, Failure, GpuId, InputFolder, Output, Progress, ProjectFiles, Request,
 };
-pub use metric::{Metric, MetricName, UnknownMetric};
+pub use metric::{
+    ClassMetric, Direction, Metric, NumberMetric, Quantile, RankedMetric, UnknownMetric,
+};
 pub use value::Value;
 pub use work::{
-    Bound, Check, CheckRule, Command, CommandLine, Comparison, Device, Evaluate, Format, Gate,
-    Goal, Ingest, Parts, Pick, PinnedDigest, Predict, Python, Question, RowOrder, RowsBound, Split,
-    SplitBy, Sql, Subject, Tabular, Task, Train, Training, Variable, Work,
+    Bound, CatalogColumns, Check, CheckRule, Command, CommandLine, Comparison, Device, Evaluate,
+    Format, Gate, GateSlice, Goal, Ingest, Parts, Pick, PinnedDigest, Predict, Python, Question,
+    Resampling, RowOrder, RowsBound, Slicing, Split, SplitBy, Sql, Stability, StabilityMetric,
+    Subject, Tabular, Task, Train, Training, Variable, Work,
 };

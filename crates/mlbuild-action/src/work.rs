@@ -1,6 +1,8 @@
 //! The kinds of work, one type a rule, and what of each is identity.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::{Metric, Value};
@@ -491,23 +493,135 @@ pub enum Question {
     },
 }
 
-/// A report. Inputs: `truth`, optionally `catalog`, and one `predictions.NAME` a model.
+/// A report. Inputs: `truth`; one `predictions.NAME` a model; optionally `catalog`, `training` (a table with the sequences
+/// that were trained on), `trained.NAME` (a table that a model was fitted on and that may share no key with `truth`),
+/// `model.NAME` (the model's folder) and the tables that [`Stability`] names.
+///
+/// All metrics are of one kind, which says what the report is of: ranked lists, classes, labels or numbers.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Evaluate {
     /// The report's heading.
     pub title: String,
+    /// Who answers for it.
+    pub owner: Option<String>,
     /// Names of the models compared, in the order shown; each has an input `predictions.NAME`.
     pub models: Vec<String>,
-    /// The column of `truth` that holds the relevant item.
-    pub label: String,
+    /// The column of `truth` that holds what came true: the relevant item or a list of them, the class, the number.
+    /// Several columns are labels of which a row may have any number.
+    pub labels: Vec<String>,
     /// Columns that join predictions to truth, one row each on both sides.
     pub key: Vec<String>,
-    /// The column of `truth` with the history, for slices by its length; may be absent there.
+    /// The column of `truth` and of `training` with the history; may be absent in `truth`.
     pub sequence: String,
     /// What is measured, in the order shown.
     pub metrics: Vec<Metric>,
+    /// The class that F1 and the like are about, of two; else the greater one.
+    pub positive: Option<Value>,
+    /// What the catalog says about items, where a metric needs it.
+    pub catalog: CatalogColumns,
+    /// Parts of the rows to measure apart.
+    pub slices: Vec<Slicing>,
+    /// How predictions are compared with those for changed inputs.
+    pub stability: Vec<Stability>,
+    /// How uncertainty is worked out.
+    pub resampling: Resampling,
     /// Conditions that must hold.
     pub gates: Vec<Gate>,
+    /// The targets that the inputs are, by input: shown in the report.
+    pub lineage: BTreeMap<String, String>,
+}
+
+/// Columns of `catalog`, beside that of its items.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CatalogColumns {
+    /// The item's category.
+    pub category: Option<String>,
+    /// The item's price, above 0.
+    pub price: Option<String>,
+    /// The item's place in a space, a list of numbers.
+    pub vector: Option<String>,
+}
+
+/// How rows are parted by a column of `truth`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Slicing {
+    /// The column.
+    pub column: String,
+    /// Rising bounds: a part holds what is at least its lower and less than its upper one. Empty parts by value.
+    pub bins: Vec<f64>,
+}
+
+/// Two tables of predictions of one model, compared row by row: one for inputs as they are, one for inputs that were changed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stability {
+    /// What was changed, for people.
+    pub name: String,
+    /// The input with the predictions as they are.
+    pub baseline: String,
+    /// The input with the predictions for the changed inputs.
+    pub perturbed: String,
+    /// What is measured.
+    pub metric: StabilityMetric,
+    /// What must hold, if anything: [`Bound::Min`] or [`Bound::Max`].
+    pub bound: Option<Bound>,
+}
+
+/// How two predictions for one row are compared.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum StabilityMetric {
+    /// Share of the first `k` items that both lists have.
+    Overlap(NonZeroU32),
+    /// Rank-biased overlap of the first `k` items.
+    Rbo(NonZeroU32),
+    /// Share of rows whose prediction moved by more than this, or is another class.
+    Changed(f64),
+    /// Share of rows whose prediction (the positive class's score) rose by more than this.
+    Increased(f64),
+    /// Share of rows whose prediction (the positive class's score) fell by more than this.
+    Decreased(f64),
+}
+
+impl StabilityMetric {
+    /// How many entries of each list count, if it is of lists.
+    pub const fn k(self) -> Option<NonZeroU32> {
+        match self {
+            Self::Overlap(k) | Self::Rbo(k) => Some(k),
+            Self::Changed(_) | Self::Increased(_) | Self::Decreased(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for StabilityMetric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overlap(k) => write!(f, "overlap@{k}"),
+            Self::Rbo(k) => write!(f, "rbo@{k}"),
+            Self::Changed(_) => f.write_str("changed"),
+            Self::Increased(_) => f.write_str("increased"),
+            Self::Decreased(_) => f.write_str("decreased"),
+        }
+    }
+}
+
+/// How uncertainty is worked out: by drawing rows again and again.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Resampling {
+    /// How often.
+    pub resamples: u32,
+    /// What decides the draws.
+    pub seed: u32,
+    /// How sure an interval is, above 0 and below 1.
+    pub confidence: f64,
+}
+
+impl Default for Resampling {
+    fn default() -> Self {
+        Self {
+            resamples: 1000,
+            seed: 0,
+            confidence: 0.95,
+        }
+    }
 }
 
 /// A condition on a metric of a model.
@@ -519,6 +633,23 @@ pub struct Gate {
     pub metric: Metric,
     /// What must hold.
     pub bound: Bound,
+    /// By how much another model must be beaten at least.
+    pub margin: f64,
+    /// Set if it must hold for the whole interval of this confidence, not for the figure alone.
+    pub confidence: Option<f64>,
+    /// The part of the rows that it is about; all of them if not set.
+    pub slice: Option<GateSlice>,
+}
+
+/// The part of the rows that a [`Gate`] is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GateSlice {
+    /// How rows are parted: a column of [`Evaluate::slices`], or `history_length`, `popularity`, `training_frequency`.
+    pub by: String,
+    /// The part; every one if not set.
+    pub group: Option<String>,
+    /// Without `group`, parts of fewer rows are not judged.
+    pub min_rows: u64,
 }
 
 /// What a [`Gate`] demands of a metric.
@@ -528,8 +659,10 @@ pub enum Bound {
     Min(f64),
     /// At most this value.
     Max(f64),
-    /// Strictly better (greater) than this other model of the report.
+    /// Strictly greater than this other model of the report.
     Above(String),
+    /// Strictly less than this other model of the report.
+    Below(String),
 }
 
 /// The best of several models by a figure of theirs. Inputs: the candidates, by their points' names. The output is the

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mlbuild_action::ActionKey;
+use mlbuild_action::{ActionKey, Artifact};
 use mlbuild_digest::Digest;
 use mlbuild_disk as disk;
 
@@ -44,6 +44,20 @@ impl Cache {
         }
         pins.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(pins)
+    }
+
+    /// What a pin holds: its target's artifact; `None` if that is no longer there.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn pinned_artifact(&self, pin: &Pin) -> Result<Option<Artifact>, CacheError> {
+        for key in &pin.keys {
+            let artifact = self.lookup(key)?.map(|result| result.artifact);
+            if let Some(artifact) = artifact.filter(|it| it.digest() == pin.artifact) {
+                return Ok(Some(artifact));
+            }
+        }
+        Ok(None)
     }
 
     /// Keeps a pin, in the place of one of the same name.
@@ -119,7 +133,8 @@ impl Cache {
         Ok(paths.into_iter().filter(is_pin).collect())
     }
 
-    pub(crate) fn pin_path(&self, name: &str) -> PathBuf {
+    /// The file of the pin of this name, there or not.
+    pub fn pin_path(&self, name: &str) -> PathBuf {
         self.root()
             .join("pins")
             .join(format!("{}.json", file_name(name)))

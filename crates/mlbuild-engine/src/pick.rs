@@ -176,7 +176,7 @@ pub fn candidates(project: &Project, target: &Target, planned: &[Planned]) -> Ve
     };
     let labels = stage.inputs.iter().filter_map(|input| match &input.from {
         InputSource::Target(label) => Some((input.name.clone(), label.clone())),
-        InputSource::Previous | InputSource::Files(_) => None,
+        InputSource::Previous | InputSource::Files(_) | InputSource::Pinned(..) => None,
     });
     let points: Vec<(String, Label, Option<f64>)> = labels
         .map(|(name, label)| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mlbuild_action::Diagnostic;
+use mlbuild_action::{Artifact, Diagnostic, Failure};
 use mlbuild_cache::Pin;
 use mlbuild_manifest::Label;
 
@@ -62,4 +62,37 @@ pub fn pin(
             Ok(pin)
         }
     }
+}
+
+/// The artifact of `label` that the pin `name` holds.
+///
+/// # Errors
+/// If there is no such pin, if it is of another target, or if what it holds is gone.
+pub(crate) fn pinned(project: &Project, name: &str, label: &Label) -> Result<Artifact, Failure> {
+    let environment = |error| Failure::Environment(unreadable(error));
+    let pins = project.cache.pins().map_err(environment)?;
+    let Some(pin) = pins.iter().find(|pin| pin.name == name) else {
+        let message = format!("there is no pin `{name}`, which a gate compares `{label}` with");
+        let help =
+            format!("`mlbuild pin {label} --name {name}` makes it of `{label}` as it is built now");
+        return Err(Failure::Invalid(
+            Diagnostic::error("pin::unknown", message).help(help),
+        ));
+    };
+    if pin.target != label.to_string() {
+        let message = format!(
+            "the pin `{name}` is of `{}`, and a gate compares `{label}` with it",
+            pin.target
+        );
+        let help = format!("pin the predictions themselves: `mlbuild pin {label} --name NAME`");
+        return Err(Failure::Invalid(
+            Diagnostic::error("pin::other-target", message).help(help),
+        ));
+    }
+    let artifact = project.cache.pinned_artifact(pin).map_err(environment)?;
+    artifact.ok_or_else(|| {
+        let message = format!("what the pin `{name}` holds of `{label}` is gone from the cache");
+        let help = "`mlbuild fsck` says what else is; pin another state, or take the gate away";
+        Failure::Environment(Diagnostic::error("pin::gone", message).help(help))
+    })
 }

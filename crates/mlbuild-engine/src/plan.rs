@@ -14,6 +14,7 @@ use mlbuild_manifest::Label;
 use crate::analysis::Analyses;
 use crate::build::stale_reasons;
 use crate::pick::Figures;
+use crate::pin::pinned;
 use crate::project::{Executors, Project};
 use crate::reads::Reads;
 use crate::reason::{self, StaleReason, Unread};
@@ -152,6 +153,9 @@ fn reads_of_last(
             let schema = match &input.from {
                 InputSource::Target(label) => table(label)?.schema(),
                 InputSource::Previous => previous.clone()?,
+                InputSource::Pinned(pin, label) => {
+                    pinned(project, pin, label).ok()?.table?.schema()
+                }
                 InputSource::Files(_) => return None,
             };
             Some((input.name.clone(), schema))

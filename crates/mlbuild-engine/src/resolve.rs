@@ -18,6 +18,7 @@ use mlbuild_manifest::Label;
 use crate::analysis::Analyses;
 use crate::diff::file_changes;
 use crate::pick::Figures;
+use crate::pin::pinned;
 use crate::project::{Executors, Project};
 use crate::reason::FileChange;
 use crate::witness::Witness;
@@ -290,6 +291,10 @@ pub(crate) fn resolve(
                     .clone(),
             ),
             InputSource::Files(files) => Material::Sources(sources.tree(files)?),
+            InputSource::Pinned(pin, label) => {
+                sources.look(&sources.project().cache.pin_path(pin));
+                Material::Artifact(pinned(sources.project(), pin, label)?)
+            }
         };
         materials.insert(input.name.clone(), material);
     }

@@ -2,7 +2,8 @@
 //!
 //! Both share everything but the arithmetic. Items become the indices of a catalog, sequences become indices
 //! (`sequences`), then either a `baseline` counts here or the `worker` trains in a process of its own; what comes
-//! back is a model's folder (`artifact`, `spec/model.md`) or, ranked, a table of predictions (`predict`).
+//! back is a model's folder (`artifact`, `spec/model.md`) or, ranked, a table of predictions (`predict`). Models of a table's
+//! columns have a part of their own (`table`).
 //!
 //! Invariants: item indices never leave this crate and the worker, tables hold items; a model's files are a function of
 //! its inputs, parameters and toolchain alone, whatever the threads; no process outlives the action that started it.
@@ -15,6 +16,7 @@ mod catalog;
 mod predict;
 mod rank;
 mod sequences;
+mod table;
 mod tensors;
 mod train;
 mod validate;
@@ -59,7 +61,7 @@ impl Executor for ModelExecutor {
     /// before its files are there, so predictions name both.
     fn toolchain(&self, work: &Work) -> Result<String, Failure> {
         Ok(match work {
-            Work::Train(train) if baseline::is_baseline(&train.architecture) => NATIVE.to_owned(),
+            Work::Train(train) if is_native(&train.architecture) => NATIVE.to_owned(),
             _ => format!("{NATIVE}, {LIBTORCH} {WORKER}"),
         })
     }
@@ -84,6 +86,16 @@ impl Executor for ModelExecutor {
             }
             .reading("input", key.iter().map(String::as_str))
             .reading("input", [sequence.as_str()]),
+            Work::Train(Train {
+                architecture,
+                subject: Subject::Table(tabular),
+                ..
+            }) => table::reads_of_train(architecture, tabular, inputs)?,
+            Work::Predict(Predict {
+                question: Question::Table { columns, without },
+                key,
+                ..
+            }) => table::reads_of_predict(key, columns.as_deref(), without, inputs),
             _ => Analysis::default(),
         })
     }
@@ -95,6 +107,11 @@ impl Executor for ModelExecutor {
             other => unreachable!("the engine hands this executor models, not {other:?}"),
         }
     }
+}
+
+/// Whether an architecture needs no worker.
+fn is_native(architecture: &str) -> bool {
+    baseline::is_baseline(architecture) || table::is_native(architecture)
 }
 
 /// A mistake in what the user declared or fed in.

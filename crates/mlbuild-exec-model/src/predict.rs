@@ -23,7 +23,7 @@ use crate::rank::best;
 use crate::sequences::{Lookup, Sequences, open, read_sequences};
 use crate::tensors::TensorFile;
 use crate::train::on_threads;
-use crate::{stop_if_cancelled, worker};
+use crate::{stop_if_cancelled, table, worker};
 
 const INPUT: &str = "input";
 
@@ -60,7 +60,7 @@ pub(crate) fn execute(
             k: *k as usize,
             exclude_seen: *exclude_seen,
         },
-        Question::Table { .. } => unreachable!("no model of this version is of a table"),
+        Question::Table { .. } => return table::predict(predict, request),
     };
     refuse_clashes(&predict.key, &[ITEMS, SCORES])?;
     let folder = &request.input("model").path;

@@ -9,7 +9,7 @@ use crate::artifact::{self, Model, WEIGHTS};
 use crate::catalog::Catalog;
 use crate::sequences::{Lookup, Sequences, read_catalog, read_sequences};
 use crate::validate::validate;
-use crate::{NATIVE, baseline, invalid, stop_if_cancelled, tensors, worker};
+use crate::{NATIVE, baseline, invalid, stop_if_cancelled, table, tensors, worker};
 
 const INPUT: &str = "input";
 
@@ -22,7 +22,7 @@ pub(crate) fn execute(
         Subject::Sequences { sequence, label } => {
             sequences(train, sequence, label, request, settings)
         }
-        Subject::Table(_) => unreachable!("no architecture of this version learns from tables"),
+        Subject::Table(tabular) => table::train(train, tabular, request),
     }
 }
 

@@ -49,7 +49,7 @@ impl Target {
         let mut labels: Vec<_> = inputs
             .filter_map(|input| match &input.from {
                 InputSource::Target(label) => Some(label),
-                InputSource::Previous | InputSource::Files(_) => None,
+                InputSource::Pinned(..) | InputSource::Previous | InputSource::Files(_) => None,
             })
             .collect();
         labels.sort();
@@ -62,7 +62,7 @@ impl Target {
         let inputs = self.stages.iter().flat_map(|stage| &stage.inputs);
         inputs.filter_map(|input| match &input.from {
             InputSource::Files(files) => Some(files),
-            InputSource::Target(_) | InputSource::Previous => None,
+            InputSource::Target(_) | InputSource::Pinned(..) | InputSource::Previous => None,
         })
     }
 }
@@ -103,6 +103,8 @@ pub struct StageInput {
 pub enum InputSource {
     /// The artifact of another target.
     Target(Label),
+    /// The artifact of another target as the pin of this name holds it.
+    Pinned(String, Label),
     /// The artifact of this target's last stage that is no check.
     Previous,
     /// Files of the project.

@@ -183,6 +183,15 @@ const fn float(
 /// Every architecture, by name.
 pub static ARCHITECTURES: &[Architecture] = &[
     Architecture {
+        name: "constant",
+        doc: "the share of each class, or the mean, whatever the row: the bar to beat",
+        subject: SubjectKind::Table {
+            tasks: &Task::ALL,
+            features: false,
+        },
+        params: &[],
+    },
+    Architecture {
         name: "item_knn",
         doc: "items that occur in the same sequences as the last ones, by cosine",
         subject: SubjectKind::Sequences,
@@ -197,6 +206,42 @@ pub static ARCHITECTURES: &[Architecture] = &[
                 (5, 1, 100_000),
                 "how many of a sequence's last items vote",
             ),
+        ],
+    },
+    Architecture {
+        name: "linear",
+        doc: "linear regression with an L2 penalty (ridge), solved in closed form",
+        subject: SubjectKind::Table {
+            tasks: &[Task::Regression],
+            features: true,
+        },
+        params: &[float(
+            "l2",
+            (1.0, 0.0, 1e12),
+            "penalty: what is least is the sum of squared errors plus `l2` times that of the weights, over columns of mean 0 and variance 1; 0 is least squares",
+        )],
+    },
+    Architecture {
+        name: "logistic",
+        doc: "logistic regression, multinomial for several classes, with an L2 penalty, solved to convergence",
+        subject: SubjectKind::Table {
+            tasks: &[Task::Binary, Task::Multiclass, Task::Multilabel],
+            features: true,
+        },
+        params: &[
+            float(
+                "l2",
+                (1.0, 0.0, 1e12),
+                "penalty: what is least is the sum of the rows' log losses plus `l2`/2 times the sum of squared weights, over columns of mean 0 and variance 1",
+            ),
+            Parameter {
+                name: "class_weight",
+                range: ParamRange::Choice {
+                    default: "none",
+                    allowed: &["none", "balanced"],
+                },
+                doc: "`balanced` weighs each row by rows / (classes * rows of its class)",
+            },
         ],
     },
     Architecture {

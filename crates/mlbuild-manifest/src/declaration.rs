@@ -5,8 +5,9 @@ use std::ops::{Deref, Range};
 use std::time::Duration;
 
 use mlbuild_action::{
-    CheckRule, CommandLine, Format, Goal, Metric, Parts, PinnedDigest, RowOrder, SourceSpan, Task,
-    Value, Variable,
+    Bound, CatalogColumns, CheckRule, CommandLine, Format, GateSlice, Goal, Metric, Parts,
+    PinnedDigest, Resampling, RowOrder, Slicing, SourceSpan, StabilityMetric, Task, Value,
+    Variable,
 };
 
 use crate::{Kind, Label, ProjectPath};
@@ -537,16 +538,45 @@ pub struct EvaluateDefinition {
     pub truth: Spanned<Label>,
     /// The table with every item.
     pub catalog: Option<Spanned<Label>>,
-    /// The column of `truth` with the relevant item.
-    pub label: String,
+    /// The table that ranked models were trained on, for how often items occur.
+    pub training: Option<Spanned<Label>>,
+    /// Whether rows of truth may be among those that a model was trained on.
+    pub allow_leak: bool,
+    /// The columns of `truth` that hold what came true.
+    pub labels: Vec<String>,
     /// The column of `truth` with the history.
     pub sequence: String,
     /// What is measured, in the order shown; at least one.
     pub metrics: Vec<Spanned<Metric>>,
     /// The report's heading.
     pub title: String,
+    /// The class that F1 and the like are about.
+    pub positive: Option<Value>,
+    /// What the catalog says about items.
+    pub columns: CatalogColumns,
+    /// Parts of the rows to measure apart.
+    pub slices: Vec<Slicing>,
+    /// Predictions for changed inputs.
+    pub stability: Vec<StabilityDeclaration>,
+    /// How uncertainty is worked out.
+    pub resampling: Resampling,
     /// What must hold.
     pub gates: Vec<GateDeclaration>,
+}
+
+/// Two tables of predictions to compare row by row.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StabilityDeclaration {
+    /// What was changed, for people; else the name of the table for changed inputs.
+    pub name: Option<String>,
+    /// The table for inputs as they are.
+    pub baseline: Spanned<Label>,
+    /// The table for changed inputs.
+    pub perturbed: Spanned<Label>,
+    /// How they are compared.
+    pub metric: Spanned<StabilityMetric>,
+    /// What must hold.
+    pub bound: Option<Bound>,
 }
 
 /// The choice among the points of a `foreach`.
@@ -569,6 +599,12 @@ pub struct GateDeclaration {
     pub metric: Spanned<Metric>,
     /// What must hold.
     pub bound: GateBound,
+    /// By how much another model must be beaten at least.
+    pub margin: f64,
+    /// How sure it must be.
+    pub confidence: Option<f64>,
+    /// The part of the rows that it is about.
+    pub slice: Option<Spanned<GateSlice>>,
     /// Where it is declared.
     pub range: Range<usize>,
 }
@@ -580,8 +616,10 @@ pub enum GateBound {
     Min(f64),
     /// At most this.
     Max(f64),
-    /// Strictly more than this model of the report.
+    /// Strictly more than this model of the report, or than `pin:NAME`.
     Above(Spanned<String>),
+    /// Strictly less than this model of the report, or than `pin:NAME`.
+    Below(Spanned<String>),
 }
 
 /// A check of a table.

@@ -28,7 +28,32 @@ pub(crate) const CHECKS: &[&str] = &[
 ];
 
 /// Keys of an entry of `gate`.
-pub(crate) const GATE: &[&str] = &["above", "max", "metric", "min", "model"];
+pub(crate) const GATE: &[&str] = &[
+    "above",
+    "below",
+    "confidence",
+    "margin",
+    "max",
+    "metric",
+    "min",
+    "min_rows",
+    "model",
+    "slice",
+];
+
+/// Keys of an entry of `stability`.
+pub(crate) const STABILITY: &[&str] = &[
+    "baseline",
+    "max",
+    "metric",
+    "min",
+    "name",
+    "perturbed",
+    "tolerance",
+];
+
+/// Keys of an entry of `slices` that is a table.
+pub(crate) const SLICE: &[&str] = &["bins", "column"];
 
 /// Keys of `pick`.
 pub(crate) const PICK: &[&str] = &["max", "metric", "min"];
@@ -99,15 +124,26 @@ pub(crate) fn of_rule(rule: Rule) -> Vec<&'static str> {
         ],
         Rule::Predict => &["exclude_seen", "input", "k", "predict", "sequence"],
         Rule::Evaluate => &[
+            "allow_leak",
             "catalog",
+            "category",
+            "confidence",
             "gate",
             "key",
             "label",
             "metrics",
+            "positive",
             "predictions",
+            "price",
+            "resamples",
+            "seed",
             "sequence",
+            "slices",
+            "stability",
             "title",
+            "training",
             "truth",
+            "vector",
         ],
     };
     let ingestion = match rule {

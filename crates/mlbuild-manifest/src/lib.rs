@@ -29,7 +29,7 @@ pub use declaration::{
     EvaluateDefinition, GateBound, GateDeclaration, Ingestion, Manifest, PartDefinition,
     PathDefinition, PickDefinition, PredictDefinition, Project, PythonDefinition, Resources, Rule,
     Sandbox, SourceText, Spanned, SplitDefinition, SplitRule, SqlDefinition, SqlText,
-    SubjectDefinition, TabularDefinition, TrainDefinition,
+    StabilityDeclaration, SubjectDefinition, TabularDefinition, TrainDefinition,
 };
 pub use label::{BadLabel, BadPath, Kind, Label, ProjectPath, is_name};
 pub use nearest::{list, nearest};

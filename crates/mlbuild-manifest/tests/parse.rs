@@ -4,7 +4,7 @@
 
 use insta::assert_snapshot;
 use mlbuild_action::Diagnostic;
-use mlbuild_manifest::{Definition, Label, Manifest, SourceText, parse};
+use mlbuild_manifest::{Definition, Label, Manifest, SourceText, SubjectDefinition, parse};
 use mlbuild_testing::render_diagnostics;
 
 fn source(path: &str, text: &str) -> SourceText {
@@ -125,9 +125,9 @@ fn unknown_names_get_the_nearest_known_one() {
       help: did you mean `sasrec`?
     manifest::unknown-architecture: unknown architecture `transformer`
       mlbuild.toml:7:9 `"transformer"`: not built in
-      help: the architectures are `item_knn`, `markov`, `popularity` and `sasrec`
+      help: the architectures are `constant`, `item_knn`, `linear`, `logistic`, `markov`, `popularity` and `sasrec`
     "#);
-    assert_snapshot!(check("[report.r]\npredictions = \"data:p\"\ntruth = \"data:t\"\nmetrics = [\"ndgc@10\", \"mrr\", \"map@0\", \"accuracy\"]\n"), @r#"
+    assert_snapshot!(check("[report.r]\npredictions = \"data:p\"\ntruth = \"data:t\"\nmetrics = [\"ndgc@10\", \"mrr\", \"map@0\", \"accuracee\", \"pinball@9\"]\n"), @r#"
     manifest::unknown-metric: unknown metric `ndgc@10`
       mlbuild.toml:6:12 `"ndgc@10"`: not a metric
       help: did you mean `ndcg@10`?
@@ -137,9 +137,74 @@ fn unknown_names_get_the_nearest_known_one() {
     manifest::unknown-metric: unknown metric `map@0`
       mlbuild.toml:6:30 `"map@0"`: not a metric
       help: the cut-off after `@` is a positive integer, as in `ndcg@10`
-    manifest::unknown-metric: unknown metric `accuracy`
-      mlbuild.toml:6:39 `"accuracy"`: not a metric
-      help: the metrics are `coverage`, `hit_rate`, `map`, `mrr`, `ndcg`, `precision` and `recall`, each with a cut-off, as in `ndcg@10`
+    manifest::unknown-metric: unknown metric `accuracee`
+      mlbuild.toml:6:39 `"accuracee"`: not a metric
+      help: did you mean `accuracy`?
+    manifest::unknown-metric: unknown metric `pinball@9`
+      mlbuild.toml:6:52 `"pinball@9"`: not a metric
+      help: the quantile after `@` is between 0 and 1, as in `pinball@0.9`
+    "#);
+}
+
+#[test]
+fn a_model_of_a_table_says_what_it_predicts_from_what() {
+    let Definition::Train(train) = definition(
+        "[model.m]\ntrain = \"logistic\"\ninput = \"data:x\"\nlabel = \"y\"\ncolumns = [\"b\", \"a\"]\ntime = \"at\"\nallow_leak = [\"b\"]\n",
+        "model:m",
+    ) else {
+        panic!()
+    };
+    let SubjectDefinition::Table(table) = train.subject else {
+        panic!()
+    };
+    assert_eq!(table.label[0].value, "y");
+    assert_eq!(
+        table.columns.unwrap(),
+        ["a", "b"],
+        "their order says nothing"
+    );
+    assert_eq!((table.time.as_deref(), table.task), (Some("at"), None));
+
+    let Definition::Train(train) = definition(
+        "[model.m]\ntrain = \"constant\"\ninput = \"data:x\"\nlabel = [\"y\", \"z\"]\ncategories = [\"a\"]\n",
+        "model:m",
+    ) else {
+        panic!()
+    };
+    let SubjectDefinition::Table(table) = train.subject else {
+        panic!()
+    };
+    assert_eq!(table.columns, Some(Vec::new()), "it looks at no feature");
+    assert!(table.categories.is_empty() && table.label.len() == 2);
+}
+
+#[test]
+fn keys_of_another_subject_and_labels_that_do_not_fit_are_named() {
+    assert_snapshot!(check("[model.m]\ntrain = \"markov\"\ninput = \"data:x\"\ncolumns = [\"a\"]\ntask = \"binary\"\n[model.n]\ntrain = \"logistic\"\ninput = \"data:x\"\ncatalog = \"data:y\"\n[model.o]\ntrain = \"logistic\"\ninput = \"data:x\"\nlabel = [\"a\", \"b\"]\ntask = \"binary\"\n[model.p]\ntrain = \"logistic\"\ninput = \"data:x\"\nlabel = \"a\"\ntask = \"ranking\"\nparams = { class_weight = \"even\", l2 = -1 }\n"), @r#"
+    manifest::unknown-key: `columns` does not belong to `markov`
+      mlbuild.toml:6:1 `columns`: not a key here
+      help: models of tables have it: `logistic`
+    manifest::unknown-key: `task` does not belong to `markov`
+      mlbuild.toml:7:1 `task`: not a key here
+      help: models of tables have it: `logistic`
+    manifest::missing-key: `model:n` has no `label`
+      mlbuild.toml:8:8 `n`: needs `label`
+      help: name the column to predict: `label = "churned"`
+    manifest::unknown-key: `catalog` does not belong to `logistic`
+      mlbuild.toml:11:1 `catalog`: not a key here
+      help: models of sequences have it: `sasrec`
+    manifest::bad-value: a task of 2 labels is `multilabel`
+      mlbuild.toml:16:8 `"binary"`: does not fit `label`
+      help: several labels are a list of boolean columns: `label = ["is_new", "is_big"]`
+    manifest::bad-parameter: `class_weight` must be `none` or `balanced`
+      mlbuild.toml:22:27 `"even"`: not allowed
+      help: `class_weight`: `balanced` weighs each row by rows / (classes * rows of its class)
+    manifest::bad-parameter: `l2` must be a number from 0 to 1000000000000
+      mlbuild.toml:22:40 `-1`: not allowed
+      help: `l2`: penalty: what is least is the sum of the rows' log losses plus `l2`/2 times the sum of squared weights, over columns of mean 0 and variance 1
+    manifest::bad-value: unknown task `ranking`
+      mlbuild.toml:21:8 `"ranking"`: not a task
+      help: its tasks are `binary`, `multiclass` and `multilabel`
     "#);
 }
 
@@ -535,10 +600,10 @@ fn reports_have_metrics_and_sound_gates() {
     manifest::unknown-metric: the report does not measure `mrr@5`
       mlbuild.toml:10:10 `"mrr@5"`: not measured
       help: add `"mrr@5"` to its `metrics`
-    manifest::bad-gate: a gate of `report:s` needs one of `min`, `max` and `above`
+    manifest::bad-gate: a gate of `report:s` needs one of `min`, `max`, `above` and `below`
       mlbuild.toml:12:1 `[[report.s.gate]]`: demands nothing
       help: declare a gate for each condition
-    manifest::bad-gate: a gate of `report:s` needs one of `min`, `max` and `above`
+    manifest::bad-gate: a gate of `report:s` needs one of `min`, `max`, `above` and `below`
       mlbuild.toml:14:1 `[[report.s.gate]]`: demands several things
       help: declare a gate for each condition
     manifest::wrong-type: `min` must be a number
@@ -546,6 +611,48 @@ fn reports_have_metrics_and_sound_gates() {
     manifest::unknown-key: unknown key `modell` in a gate of `report:s`
       mlbuild.toml:21:1 `modell`: not a key here
       help: did you mean `model`?
+    "#);
+}
+
+#[test]
+fn a_report_is_of_one_kind_of_predictions() {
+    let report = |rest: &str| {
+        check(&format!(
+            "[report.r]\npredictions = \"data:p\"\ntruth = \"data:t\"\n{rest}"
+        ))
+    };
+    assert_snapshot!(report("metrics = [\"accuracy\", \"rmse\"]\n"), @r#"
+    manifest::mixed-metrics: `accuracy` is about one class a row, and `rmse` about numbers
+      mlbuild.toml:6:24 `"rmse"`: of another kind
+      help: a report is of one kind of predictions: declare one report for each
+    "#);
+    assert_snapshot!(report("metrics = [\"f1_macro\", \"accuracy\"]\nlabel = [\"a\", \"b\"]\n"), @r#"
+    manifest::mixed-metrics: `label` names several labels a row, and `accuracy` is about one class a row
+      mlbuild.toml:6:24 `"accuracy"`: of another kind
+      help: name one column in `label` for one class a row, several boolean columns for labels
+    "#);
+    assert_snapshot!(report("metrics = \"log_loss\"\nconfidence = 95\nslices = [\"a\", { column = \"b\", bins = [2, 1] }, \"a\", \"popularity\"]\n[[report.r.gate]]\nmetric = \"log_loss\"\nabove = \"m\"\n[[report.r.gate]]\nmetric = \"log_loss\"\nmax = 1\nmargin = 0.1\nslice = \"c=1\"\n[[report.r.stability]]\nbaseline = \"data:p\"\nperturbed = \"data:q\"\nmetric = \"overlap\"\n"), @r#"
+    manifest::bad-value: `confidence` must be at least 0.5 and less than 1
+      mlbuild.toml:7:14 `95`: out of range
+      help: 0.95 is usual
+    manifest::bad-value: `bins` must be a list of rising numbers
+      mlbuild.toml:8:39 `[2, 1]`: not bounds
+    manifest::bad-value: rows are parted by `a` twice
+      mlbuild.toml:8:49 `"a"`: again
+    manifest::bad-value: `popularity` is what a report parts rows by of its own
+      mlbuild.toml:8:54 `"popularity"`: not a column
+    manifest::bad-gate: of `log_loss` a lower figure is better, so `above` demands a worse one
+      mlbuild.toml:11:9 `"m"`: the wrong way
+      help: write `below`
+    manifest::bad-gate: `margin` is by how much another model must be beaten
+      mlbuild.toml:15:1 `margin`: beats no model
+      help: with `min` or `max`, move the bound itself
+    manifest::unknown-slice: the report does not part its rows by `c`
+      mlbuild.toml:16:9 `"c=1"`: not a slice
+      help: did you mean `a`?
+    manifest::unknown-metric: unknown comparison `overlap`
+      mlbuild.toml:20:10 `"overlap"`: not a comparison
+      help: predictions are compared by `overlap@10`, `rbo@10`, `changed`, `increased` and `decreased`
     "#);
 }
 

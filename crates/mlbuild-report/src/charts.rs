@@ -9,6 +9,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::words::fixed;
+
 const INK: RGBColor = RGBColor(0x1F, 0x29, 0x33);
 const MUTED: RGBColor = RGBColor(0x5B, 0x64, 0x70);
 const GRID: RGBColor = RGBColor(0xDF, 0xE3, 0xE8);
@@ -72,19 +74,19 @@ pub(crate) fn model_bars(names: &[&str], bars: &[Bar]) -> Result<String, NotDraw
     {
         let area =
             SVGBackend::with_string(&mut svg, (WIDTH as u32, height as u32)).into_drawing_area();
-        let top = top(bars.iter());
+        let (bottom, top) = ends(bars.iter());
         let chart = ChartBuilder::on(&area)
             .margin_left(NAMES)
-            .margin_right(54)
+            .margin_right(64)
             .x_label_area_size(22)
-            .build_cartesian_2d(0.0..top, 0.0..names.len() as f64);
+            .build_cartesian_2d(bottom..top, 0.0..names.len() as f64);
         let mut chart = chart?;
         chart
             .configure_mesh()
             .disable_y_mesh()
             .disable_y_axis()
             .x_labels(4)
-            .x_label_formatter(&|value| tick(*value, top))
+            .x_label_formatter(&|value| tick(*value, top - bottom))
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
             .axis_style(GRID)
@@ -104,7 +106,7 @@ pub(crate) fn model_bars(names: &[&str], bars: &[Bar]) -> Result<String, NotDraw
             let right = whisker(bar).map_or(finite(bar.value), |(_, to)| to.max(bar.value));
             let (x, y) = chart.backend_coord(&(right, middle));
             let text = if bar.value.is_finite() {
-                format!("{:.4}", bar.value)
+                fixed(bar.value)
             } else {
                 "–".to_owned()
             };
@@ -130,26 +132,145 @@ pub(crate) fn model_bars(names: &[&str], bars: &[Bar]) -> Result<String, NotDraw
     Ok(svg)
 }
 
+/// Points of one model, joined by a line.
+pub(crate) struct Line {
+    /// Which model, for its colour.
+    pub model: usize,
+    /// The points, in the order in which they are joined.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// What is drawn behind lines, to compare them with.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Guide {
+    /// Nothing.
+    None,
+    /// The line on which both axes have the same value.
+    Diagonal,
+    /// A level.
+    Level(f64),
+}
+
+/// The axes of a chart of lines.
+pub(crate) struct Axes<'a> {
+    /// What the horizontal one shows.
+    pub x: &'a str,
+    /// What the vertical one shows.
+    pub y: &'a str,
+    /// Their ranges; those of the points where not set.
+    pub ranges: Option<((f64, f64), (f64, f64))>,
+    /// What is drawn behind the lines.
+    pub guide: Guide,
+    /// Whether each point is marked.
+    pub marks: bool,
+}
+
+/// Lines over two axes.
+pub(crate) fn lines(lines: &[Line], axes: &Axes<'_>) -> Result<String, NotDrawn> {
+    const SIZE: (u32, u32) = (440, 300);
+    let points = lines.iter().flat_map(|line| &line.points);
+    let points = points.filter(|(x, y)| x.is_finite() && y.is_finite());
+    let ((x0, x1), (y0, y1)) = axes.ranges.unwrap_or_else(|| {
+        let xs: Vec<f64> = points.clone().map(|(x, _)| *x).collect();
+        let ys: Vec<f64> = points.clone().map(|(_, y)| *y).collect();
+        (span(&xs, 0.0), span(&ys, 0.05))
+    });
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let mut chart = ChartBuilder::on(&area)
+            .margin_top(if axes.y.is_empty() { 10 } else { 24 })
+            .margin_right(14)
+            .margin_bottom(18)
+            .x_label_area_size(22)
+            .y_label_area_size(52)
+            .build_cartesian_2d(x0..x1, y0..y1)?;
+        chart
+            .configure_mesh()
+            .x_labels(5)
+            .y_labels(5)
+            .x_label_formatter(&|value| tick(*value, x1 - x0))
+            .y_label_formatter(&|value| tick(*value, y1 - y0))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(font(11, &MUTED))
+            .draw()?;
+        match axes.guide {
+            Guide::None => {}
+            Guide::Diagonal => {
+                let (from, to) = (x0.max(y0), x1.min(y1));
+                chart.draw_series([PathElement::new([(from, from), (to, to)], MUTED)])?;
+            }
+            Guide::Level(y) => {
+                chart.draw_series([PathElement::new([(x0, y), (x1, y)], MUTED)])?;
+            }
+        }
+        for line in lines {
+            let color = MODELS[line.model % COLORS];
+            let points = line.points.iter().copied();
+            let points: Vec<_> = points
+                .filter(|(x, y)| x.is_finite() && y.is_finite())
+                .collect();
+            chart.draw_series([PathElement::new(points.clone(), color.stroke_width(2))])?;
+            if axes.marks {
+                let marks = points
+                    .iter()
+                    .map(|point| Circle::new(*point, 3, color.filled()));
+                chart.draw_series(marks)?;
+            }
+        }
+        let (width, height) = (SIZE.0 as i32, SIZE.1 as i32);
+        let muted = || font(11, &MUTED);
+        write(
+            &area,
+            axes.x,
+            (width / 2 + 20, height - 2),
+            muted(),
+            HPos::Center,
+            VPos::Bottom,
+        )?;
+        write(&area, axes.y, (2, 0), muted(), HPos::Left, VPos::Top)?;
+        area.present()?;
+    }
+    Ok(svg)
+}
+
+/// From the least to the greatest, with some room, and never empty.
+fn span(values: &[f64], room: f64) -> (f64, f64) {
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if !(low.is_finite() && high.is_finite()) {
+        return (0.0, 1.0);
+    }
+    let around = if high > low {
+        (high - low) * room
+    } else {
+        low.abs().max(1.0) * 0.5
+    };
+    (low - around, high + around)
+}
+
 /// Clusters of vertical bars.
 pub(crate) fn clusters(clusters: &[Cluster]) -> Result<String, NotDrawn> {
     const SIZE: (u32, u32) = (880, 260);
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let top = top(clusters.iter().flat_map(|cluster| &cluster.bars));
+        let (bottom, top) = ends(clusters.iter().flat_map(|cluster| &cluster.bars));
         let notes = clusters.iter().any(|cluster| !cluster.note.is_empty());
         let mut chart = ChartBuilder::on(&area)
             .margin_top(10)
             .margin_right(8)
             .margin_bottom(if notes { 40 } else { 24 })
             .y_label_area_size(44)
-            .build_cartesian_2d(0.0..clusters.len() as f64, 0.0..top)?;
+            .build_cartesian_2d(0.0..clusters.len() as f64, bottom..top)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
             .disable_x_axis()
             .y_labels(5)
-            .y_label_formatter(&|value| tick(*value, top))
+            .y_label_formatter(&|value| tick(*value, top - bottom))
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
             .axis_style(GRID)
@@ -171,10 +292,10 @@ pub(crate) fn clusters(clusters: &[Cluster]) -> Result<String, NotDrawn> {
                     chart.draw_series([PathElement::new([(middle, low), (middle, high)], INK)])?;
                 }
             }
-            let (x, y) = chart.backend_coord(&(left + 0.5, 0.0));
+            let (x, y) = chart.backend_coord(&(left + 0.5, bottom));
             write(
                 &area,
-                &cluster.label,
+                &shorten(&cluster.label, (130 / clusters.len()).clamp(3, 24)),
                 (x, y + 7),
                 font(12, &INK),
                 HPos::Center,
@@ -216,18 +337,24 @@ fn write(
     Ok(area.draw(&Text::new(text.to_owned(), at, style))?)
 }
 
-/// The end of the axis: room for the highest bar and whisker.
-fn top<'a>(bars: impl Iterator<Item = &'a Bar>) -> f64 {
-    let highest = bars
-        .flat_map(|bar| [bar.value, bar.interval.map_or(0.0, |(_, high)| high)])
-        .filter(|value| value.is_finite())
-        .fold(0.0, f64::max);
-    if highest > 0.0 { highest * 1.06 } else { 1.0 }
+/// The ends of the axis: zero, and room for every bar and whisker.
+fn ends<'a>(bars: impl Iterator<Item = &'a Bar>) -> (f64, f64) {
+    let values = bars.flat_map(|bar| {
+        let (low, high) = bar.interval.unwrap_or((0.0, 0.0));
+        [bar.value, low, high]
+    });
+    let finite = values.filter(|value| value.is_finite());
+    let (lowest, highest) = finite.fold((0.0, 0.0), |(low, high), value| {
+        (f64::min(low, value), f64::max(high, value))
+    });
+    match (lowest * 1.06, highest * 1.06) {
+        (0.0, 0.0) => (0.0, 1.0),
+        ends => ends,
+    }
 }
 
 fn whisker(bar: &Bar) -> Option<(f64, f64)> {
     bar.interval
-        .map(|(low, high)| (low.max(0.0), high))
         .filter(|(low, high)| low.is_finite() && high.is_finite())
 }
 
@@ -235,9 +362,20 @@ fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }
 
-fn tick(value: f64, top: f64) -> String {
-    let digits = if top < 0.02 { 3 } else { 2 };
-    format!("{value:.digits$}")
+/// A label of an axis that is so long.
+fn tick(value: f64, length: f64) -> String {
+    let digits = match length {
+        long if long >= 50.0 => 0,
+        long if long >= 5.0 => 1,
+        short if short < 0.02 => 3,
+        _ => 2,
+    };
+    // No minus before a zero.
+    let text = format!("{value:.digits$}");
+    match text.strip_prefix('-') {
+        Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_owned(),
+        _ => text,
+    }
 }
 
 fn shorten(name: &str, most: usize) -> String {
@@ -285,6 +423,40 @@ mod tests {
             bars: vec![bar(f64::NAN)],
         };
         assert!(!clusters(&[cluster]).unwrap().contains("NaN"));
+    }
+
+    #[test]
+    fn lines_are_drawn_without_what_is_no_number() {
+        let line = |points: &[(f64, f64)]| Line {
+            model: 9,
+            points: points.to_vec(),
+        };
+        let axes = Axes {
+            x: "epoch",
+            y: "loss",
+            ranges: None,
+            guide: Guide::Level(0.5),
+            marks: true,
+        };
+        let nan = (2.0, f64::NAN);
+        for points in [&[][..], &[(1.0, 2.0)], &[(1.0, 2.0), nan, (3.0, -1.0)]] {
+            let svg = lines(&[line(points)], &axes).unwrap();
+            assert!(svg.contains("epoch") && !svg.contains("NaN") && !svg.contains("inf"));
+        }
+    }
+
+    #[test]
+    fn bars_may_point_below_zero() {
+        let bar = |value| Bar {
+            value,
+            interval: None,
+        };
+        assert_eq!(ends([bar(-1.0), bar(0.5)].iter()), (-1.06, 0.53));
+        assert_eq!(ends([bar(0.0)].iter()), (0.0, 1.0));
+        assert_eq!(
+            [tick(-0.001, 1.0), tick(-0.5, 1.0), tick(150.0, 200.0)],
+            ["0.00", "-0.50", "150"]
+        );
     }
 
     #[test]

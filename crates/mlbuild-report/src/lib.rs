@@ -4,23 +4,37 @@
 //! renderers that only write down what was measured: `report.html` for people, `report.md` for a pull request,
 //! `report.json` (`spec/report.md`) for machines. A figure that one of them shows is the figure that a gate judged.
 //!
+//! A report is of one kind of predictions, which its metrics say: ranked lists (`lists`, `items`), classes or labels
+//! (`classes`), numbers (`numbers`). Whatever the kind, a figure is a [`statistic::Statistic`], which the bootstrap
+//! (`resample`) works out again and again.
+//!
 //! Invariants: input that would make a figure mean something else than its definition (a row twice, a list too short)
-//! is an error, never a silently different figure; sums run in the order of the rows of `truth`; no output holds a
-//! time, a path or a host, so equal inputs give equal bytes.
+//! is an error, never a silently different figure; sums run in the order of the rows of `truth`, and random draws depend on
+//! the declared seed alone, so threads do not show; no output holds a time, a path or a host, so equal inputs give equal
+//! bytes.
 //!
 //! Absent here: the cache, labels, and what a failing gate stops. The engine decides that.
 
 mod charts;
+mod classes;
 mod estimate;
 mod evidence;
 mod gate;
 mod html;
+mod items;
 mod keys;
 mod lists;
 mod markdown;
 mod measure;
 mod metrics;
+mod models;
+mod numbers;
+mod parts;
+mod plots;
+mod resample;
 mod slices;
+mod stability;
+mod statistic;
 mod table;
 mod wire;
 mod words;
@@ -29,16 +43,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mlbuild_action::{
-    Analysis, Bound, Diagnostic, Evaluate, Executor, Failure, Metric, MetricName, Output, Progress,
-    Request, Schema, Work,
+    Analysis, Bound, Diagnostic, Evaluate, Executor, Failure, Metric, Output, Progress,
+    RankedMetric, Request, Schema, StabilityMetric, Work,
 };
 
+use crate::classes::{CLASSES, PREDICTION, SCORES};
 use crate::measure::Report;
+use crate::metrics::Task;
 
 /// Raise this when equal inputs may give other bytes than before: another definition or order of a sum, another
 /// wording, layout or chart, a new version of `report.json` or of the chart library. Finished reports are then made
 /// anew.
-const EPOCH: u32 = 1;
+const EPOCH: u32 = 2;
 
 /// The column of predictions that holds a row's ranked items.
 const ITEMS: &str = "items";
@@ -63,16 +79,7 @@ impl Executor for ReportExecutor {
         let Work::Evaluate(work) = work else {
             return Ok(Analysis::default());
         };
-        let key = || work.key.iter().map(String::as_str);
-        let measures_coverage = work.metrics.iter().any(|m| m.name == MetricName::Coverage);
-        let catalog = inputs.get("catalog").and_then(Schema::item_column);
-        let analysis = Analysis::default()
-            .reading("truth", key().chain([work.label.as_str(), &work.sequence]))
-            .reading("catalog", catalog.filter(|_| measures_coverage));
-        let models = work.models.iter();
-        Ok(models.fold(analysis, |analysis, model| {
-            analysis.reading(format!("predictions.{model}"), key().chain([ITEMS]))
-        }))
+        Ok(reads(work, inputs))
     }
 
     /// Measures the predictions and writes `report.html`, `report.md` and `report.json` to the output folder, also
@@ -88,12 +95,16 @@ impl Executor for ReportExecutor {
         let Work::Evaluate(work) = request.work else {
             panic!("the engine gives only `Work::Evaluate` to the report executor");
         };
-        validate(work)?;
-        let evidence = evidence::read(work, request)?;
+        let task = validate(work)?;
+        let evidence = evidence::read(work, task, request)?;
         (request.progress)(Progress::Rows {
-            rows: evidence.relevant.len() as u64,
+            rows: evidence.rows as u64,
         });
-        let report = measure::measure(work, evidence);
+        let model_folder = |name: &str| {
+            let folder = request.inputs.get(&format!("model.{name}"));
+            folder.map(|folder| folder.path.clone())
+        };
+        let report = measure::measure(work, task, evidence, request.threads, model_folder)?;
         write_files(&report, request.output)?;
         if let Some(rejection) = rejection(&report) {
             return Err(Failure::Rejected(rejection));
@@ -105,8 +116,71 @@ impl Executor for ReportExecutor {
     }
 }
 
+/// The columns that the report reads of its tables.
+fn reads(work: &Evaluate, inputs: &BTreeMap<String, Schema>) -> Analysis {
+    let key = || work.key.iter().map(String::as_str);
+    let ranked = || {
+        work.metrics.iter().filter_map(|metric| match metric {
+            Metric::Ranked { name, .. } => Some(*name),
+            _ => None,
+        })
+    };
+    let slices = work.slices.iter().map(|slicing| &slicing.column);
+    let truth = work.labels.iter().chain(slices).map(String::as_str);
+    let mut analysis = Analysis::default().reading("truth", key().chain(truth));
+    if ranked().next().is_some() {
+        analysis = analysis
+            .reading("truth", [&*work.sequence])
+            .reading("training", [&*work.sequence]);
+    }
+    let catalog = inputs.get("catalog").and_then(Schema::item_column);
+    let about_items = [
+        &work.catalog.category,
+        &work.catalog.price,
+        &work.catalog.vector,
+    ];
+    let about_items = about_items.into_iter().flatten().map(String::as_str);
+    let needs_catalog = ranked().any(items::needs_catalog);
+    analysis = analysis.reading(
+        "catalog",
+        catalog
+            .into_iter()
+            .chain(about_items)
+            .filter(|_| needs_catalog),
+    );
+    let scores = work
+        .metrics
+        .iter()
+        .any(|metric| matches!(metric, Metric::Classes(name) if classes::needs_scores(*name)));
+    let predicted: &[&str] = match work.metrics.first() {
+        Some(Metric::Ranked { .. }) => &[ITEMS],
+        Some(Metric::Classes(_)) if scores => &[PREDICTION, CLASSES, SCORES],
+        _ => &[PREDICTION],
+    };
+    for model in &work.models {
+        let input = format!("predictions.{model}");
+        analysis = analysis.reading(input, key().chain(predicted.iter().copied()));
+    }
+    let of_classes = matches!(work.metrics.first(), Some(Metric::Classes(_)));
+    for compared in &work.stability {
+        let columns: &[&str] = match compared.metric {
+            StabilityMetric::Overlap(_) | StabilityMetric::Rbo(_) => &[ITEMS],
+            StabilityMetric::Changed(_) => &[PREDICTION],
+            _ if of_classes => &[CLASSES, SCORES],
+            _ => &[PREDICTION],
+        };
+        for input in [&compared.baseline, &compared.perturbed] {
+            analysis = analysis.reading(input, key().chain(columns.iter().copied()));
+        }
+    }
+    for input in inputs.keys().filter(|input| input.starts_with("trained.")) {
+        analysis = analysis.reading(input, key());
+    }
+    analysis
+}
+
 /// Checks what can be checked before any table is opened.
-fn validate(work: &Evaluate) -> Result<(), Failure> {
+fn validate(work: &Evaluate) -> Result<Task, Failure> {
     let invalid = |code, message| Err(Failure::Invalid(Diagnostic::error(code, message)));
     let Evaluate {
         models,
@@ -131,9 +205,12 @@ fn validate(work: &Evaluate) -> Result<(), Failure> {
         let message = "predictions are joined to `truth` by at least one key column";
         return invalid("report::no-key", message.to_owned());
     }
+    let task = metrics::task(work)?;
+    catalog_columns(work)?;
     for gate in gates {
+        measure::sensible(gate)?;
         let other = match &gate.bound {
-            Bound::Above(other) => Some(other),
+            Bound::Above(other) | Bound::Below(other) => Some(other),
             Bound::Min(_) | Bound::Max(_) => None,
         };
         for model in [Some(&gate.model), other].into_iter().flatten() {
@@ -146,6 +223,40 @@ fn validate(work: &Evaluate) -> Result<(), Failure> {
             let metric = gate.metric.to_string();
             return Err(unknown("metric", &metric, names.iter().map(String::as_str)));
         }
+    }
+    Ok(task)
+}
+
+/// Complains about metrics that need a column of the catalog that nobody named, or a longer list.
+fn catalog_columns(work: &Evaluate) -> Result<(), Failure> {
+    let columns = &work.catalog;
+    for metric in &work.metrics {
+        let Metric::Ranked { name, k } = metric else {
+            continue;
+        };
+        let wanted = match name {
+            RankedMetric::Diversity | RankedMetric::LessWrong if columns.category.is_none() => {
+                "category"
+            }
+            RankedMetric::PriceGap if columns.price.is_none() => "price",
+            RankedMetric::QueryDistance
+                if columns.category.is_none() && columns.vector.is_none() =>
+            {
+                "category"
+            }
+            RankedMetric::Diversity if k.get() < 2 => {
+                let message = format!("`{metric}` looks at pairs, and a list of one item has none");
+                return Err(Failure::Invalid(Diagnostic::error(
+                    "report::short-lists",
+                    message,
+                )));
+            }
+            _ => continue,
+        };
+        let message = format!("`{metric}` needs to know the {wanted} of each item");
+        let help = format!("name the column of the catalog that holds it: `{wanted} = \"COLUMN\"`");
+        let diagnostic = Diagnostic::error("report::no-catalog-column", message).help(help);
+        return Err(Failure::Invalid(diagnostic));
     }
     Ok(())
 }
@@ -198,7 +309,7 @@ fn rejection(report: &Report) -> Option<Diagnostic> {
     }
     let mut names: Vec<_> = failed
         .iter()
-        .map(|o| format!("`{} {}`", o.gate.model, o.gate.metric))
+        .map(|outcome| format!("`{}`", outcome.subject()))
         .collect();
     names.dedup();
     let message = format!(

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::gate::demand;
 use crate::measure::Report;
-use crate::words::{count, fixed, plus_minus, reading, signed, summary};
+use crate::words::{
+    count, fixed, interval, intervals, level, p_value, reading, signed, signed_interval, summary,
+    tests,
+};
 
 /// The bytes of `report.md`, as GitHub's Markdown.
 pub(crate) fn to_markdown(report: &Report) -> String {
@@ -20,20 +22,19 @@ pub(crate) fn to_markdown(report: &Report) -> String {
             } else {
                 "❌ fail"
             };
-            let gate = &outcome.gate;
             vec![
                 result.to_owned(),
-                escape(&gate.model),
-                gate.metric.to_string(),
-                escape(&demand(gate)),
+                escape(&outcome.subject()),
+                escape(&outcome.demand()),
                 escape(&outcome.verdict()),
             ]
         });
-        let head = ["Gate", "Model", "Metric", "Demand", "Found"].map(str::to_owned);
-        section(&mut text, "Gates", &head, 5, rows);
+        let head = ["Gate", "Of", "Demand", "Found"].map(str::to_owned);
+        section(&mut text, "Gates", &head, 4, rows);
     }
     models(report, &mut text);
     differences(report, &mut text);
+    stability(report, &mut text);
     slices(report, &mut text);
     text
 }
@@ -48,16 +49,12 @@ fn models(report: &Report, text: &mut String) {
             if report.models.len() > 1 && estimate.value == report.best(index) {
                 value = format!("**{value}**");
             }
-            row.push(
-                format!("{value} {}", plus_minus(estimate))
-                    .trim_end()
-                    .to_owned(),
-            );
+            row.push(with(value, &interval(estimate)));
         }
         row
     });
     section(text, "Models", &head, 1, rows);
-    text.push_str("\nMean over rows ± 95 % interval (normal approximation).\n");
+    text.push_str(&format!("\n{}\n", intervals(report)));
 }
 
 fn differences(report: &Report, text: &mut String) {
@@ -79,12 +76,12 @@ fn differences(report: &Report, text: &mut String) {
         let mut cells = vec![escape(&row[0].other)];
         cells.extend(row.iter().map(|difference| {
             let estimate = &difference.estimate;
-            format!(
-                "{} {} ({})",
-                signed(estimate.value),
-                plus_minus(estimate),
-                reading(difference)
-            )
+            let figure = with(signed(estimate.value), &signed_interval(estimate));
+            let (p, reading) = (
+                p_value(difference.p_adjusted),
+                reading(difference, level(report)),
+            );
+            format!("{figure}, {p}: {reading}")
         }));
         cells
     });
@@ -95,25 +92,56 @@ fn differences(report: &Report, text: &mut String) {
         1,
         rows,
     );
+    text.push_str(&format!("\n{}\n", tests(report)));
+}
+
+/// A figure and its interval, if it has one.
+fn with(figure: String, interval: &str) -> String {
+    if interval.is_empty() {
+        figure
+    } else {
+        format!("{figure} ({interval})")
+    }
+}
+
+fn stability(report: &Report, text: &mut String) {
+    if report.stability.is_empty() {
+        return;
+    }
+    let rows = report.stability.iter().map(|result| {
+        let figure = with(fixed(result.estimate.value), &interval(&result.estimate));
+        vec![
+            escape(&result.declared.name),
+            result.declared.metric.to_string(),
+            figure,
+        ]
+    });
+    let head = ["Changed", "Metric", "Figure"].map(str::to_owned);
+    section(text, "Behaviour under change", &head, 2, rows);
 }
 
 fn slices(report: &Report, text: &mut String) {
-    let Some(metric) = report.slice_metric else {
+    let Some(index) = report.slice_metric else {
         return;
     };
+    let metric = report.slice_metrics[index];
     for slice in &report.slices {
         let mut head = vec!["Group".to_owned(), "Rows".to_owned()];
         head.extend(report.models.iter().map(|model| escape(&model.name)));
         let rows = slice.groups.iter().map(|group| {
-            let mut row = vec![group.name.to_owned(), count(group.rows)];
-            row.extend(group.estimates.iter().map(|estimate| {
-                format!("{} {}", fixed(estimate.value), plus_minus(estimate))
-                    .trim_end()
-                    .to_owned()
+            let mut row = vec![escape(&group.name), count(group.measured.rows)];
+            row.extend(group.measured.estimates.iter().map(|estimates| {
+                with(fixed(estimates[index].value), &interval(&estimates[index]))
             }));
             row
         });
-        section(text, &format!("{metric} by {}", slice.by), &head, 1, rows);
+        section(
+            text,
+            &format!("{metric} by {}", escape(&slice.by)),
+            &head,
+            1,
+            rows,
+        );
     }
 }
 

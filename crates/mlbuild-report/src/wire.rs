@@ -1,4 +1,4 @@
-//! `report.json`, format version 1 (`spec/report.md`).
+//! `report.json`, format version 2 (`spec/report.md`).
 //!
 //! These types are the format; a change to one that a reader could notice is a new version.
 
@@ -6,31 +6,58 @@ use mlbuild_action::Bound;
 use serde::Serialize;
 
 use crate::estimate::Estimate;
-use crate::measure::Report;
-use crate::metrics::definition;
+use crate::measure::{Report, Test};
+use crate::metrics::{Task, definition};
+use crate::stability;
 
 const FORMAT: &str = "mlbuild report";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize)]
 struct ReportFile<'a> {
     format: &'static str,
     version: u32,
     title: &'a str,
+    owner: Option<&'a str>,
+    of: &'static str,
     passed: bool,
     rows: u64,
     catalog_items: Option<u64>,
+    classes: &'a [String],
+    positive: Option<&'a str>,
+    resampling: Resampling,
     inputs: Vec<Input<'a>>,
     metrics: Vec<MetricDefinition>,
     models: Vec<Model<'a>>,
     differences: Vec<Difference<'a>>,
     slices: Vec<Slice<'a>>,
+    stability: Vec<Stability<'a>>,
     gates: Vec<Gate<'a>>,
+}
+
+#[derive(Serialize)]
+struct Resampling {
+    confidence: f64,
+    resamples: u32,
+    seed: u32,
+}
+
+#[derive(Serialize)]
+struct Stability<'a> {
+    name: &'a str,
+    metric: String,
+    definition: String,
+    source: &'static str,
+    baseline: &'a str,
+    perturbed: &'a str,
+    #[serde(flatten)]
+    estimate: EstimateFields,
 }
 
 #[derive(Serialize)]
 struct Input<'a> {
     name: &'a str,
+    target: Option<&'a str>,
     rows: u64,
     columns: Vec<Column<'a>>,
 }
@@ -56,6 +83,15 @@ struct Model<'a> {
     figures: Vec<Figure>,
     ranks: &'a [u64],
     missed: u64,
+    training: Option<Training<'a>>,
+}
+
+#[derive(Serialize)]
+struct Training<'a> {
+    architecture: &'a str,
+    library: &'a str,
+    params: &'a std::collections::BTreeMap<String, serde_json::Value>,
+    epochs: usize,
 }
 
 #[derive(Serialize)]
@@ -80,10 +116,14 @@ struct Difference<'a> {
     metric: String,
     #[serde(flatten)]
     estimate: EstimateFields,
+    test: &'static str,
+    p: f64,
+    p_holm: f64,
 }
 
 #[derive(Serialize)]
 struct Slice<'a> {
+    key: &'a str,
     by: &'a str,
     metric: String,
     groups: Vec<Group<'a>>,
@@ -106,12 +146,16 @@ struct GroupFigure<'a> {
 #[derive(Serialize)]
 struct Gate<'a> {
     model: &'a str,
-    metric: String,
+    metric: &'a str,
+    slice: Option<&'a str>,
     bound: &'static str,
     other: Option<&'a str>,
+    by: f64,
+    confidence: Option<f64>,
     reference: f64,
     value: f64,
     margin: f64,
+    sure_margin: Option<f64>,
     passed: bool,
 }
 
@@ -120,8 +164,8 @@ impl From<Estimate> for EstimateFields {
         Self {
             value: estimate.value,
             standard_error: estimate.standard_error,
-            low: estimate.interval().map(|(low, _)| low),
-            high: estimate.interval().map(|(_, high)| high),
+            low: estimate.interval.map(|(low, _)| low),
+            high: estimate.interval.map(|(_, high)| high),
         }
     }
 }
@@ -141,16 +185,47 @@ fn file(report: &Report) -> ReportFile<'_> {
         format: FORMAT,
         version: VERSION,
         title: &report.title,
+        owner: report.owner.as_deref(),
+        of: match report.task {
+            Task::Ranking => "ranked lists",
+            Task::Classes => "classes",
+            Task::Labels => "labels",
+            Task::Numbers => "numbers",
+        },
         passed: report.passed(),
         rows: report.rows,
         catalog_items: report.catalog_items,
+        classes: &report.classes,
+        positive: report.positive.map(|class| &*report.classes[class]),
+        resampling: Resampling {
+            confidence: report.draws.resampling.confidence,
+            resamples: report.draws.resampling.resamples,
+            seed: report.draws.resampling.seed,
+        },
         inputs: inputs(report),
         metrics: metrics(report),
         models: models(report),
         differences: differences(report),
         slices: slices(report),
+        stability: stabilities(report),
         gates: gates(report),
     }
+}
+
+fn stabilities(report: &Report) -> Vec<Stability<'_>> {
+    let results = report.stability.iter().map(|result| {
+        let (definition, source) = stability::definition(&result.declared);
+        Stability {
+            name: &result.declared.name,
+            metric: result.declared.metric.to_string(),
+            definition,
+            source,
+            baseline: &result.declared.baseline,
+            perturbed: &result.declared.perturbed,
+            estimate: result.estimate.into(),
+        }
+    });
+    results.collect()
 }
 
 fn inputs(report: &Report) -> Vec<Input<'_>> {
@@ -158,8 +233,9 @@ fn inputs(report: &Report) -> Vec<Input<'_>> {
     report
         .inputs
         .iter()
-        .map(|input| Input {
+        .map(|(input, target)| Input {
             name: &input.name,
+            target: target.as_deref(),
             rows: input.rows,
             columns: input
                 .columns
@@ -206,6 +282,12 @@ fn models(report: &Report) -> Vec<Model<'_>> {
                 .collect(),
             ranks: &model.ranks,
             missed: model.missed,
+            training: model.trained.as_ref().map(|trained| Training {
+                architecture: &trained.architecture,
+                library: &trained.library,
+                params: &trained.params,
+                epochs: trained.curve.len(),
+            }),
         })
         .collect()
 }
@@ -219,34 +301,37 @@ fn differences(report: &Report) -> Vec<Difference<'_>> {
             other: &difference.other,
             metric: difference.metric.to_string(),
             estimate: difference.estimate.into(),
+            test: match difference.test {
+                Test::SignFlips => "random signs",
+                Test::McNemar => "mcnemar",
+                Test::Bootstrap => "bootstrap",
+            },
+            p: difference.p,
+            p_holm: difference.p_adjusted,
         })
         .collect()
 }
 
 fn slices(report: &Report) -> Vec<Slice<'_>> {
-    let metric = report
-        .slice_metric
-        .map_or_else(String::new, |metric| metric.to_string());
-    let slices = report.slices.iter().map(|slice| Slice {
-        by: slice.by,
-        metric: metric.clone(),
-        groups: slice
-            .groups
-            .iter()
-            .map(|group| Group {
-                name: group.name,
-                rows: group.rows,
-                figures: report
-                    .models
-                    .iter()
-                    .zip(&group.estimates)
-                    .map(|(model, estimate)| GroupFigure {
-                        model: &model.name,
-                        estimate: (*estimate).into(),
-                    })
-                    .collect(),
-            })
-            .collect(),
+    let slices = report.slices.iter().flat_map(|slice| {
+        let metrics = report.slice_metrics.iter().enumerate();
+        metrics.map(move |(index, metric)| Slice {
+            key: &slice.key,
+            by: &slice.by,
+            metric: metric.to_string(),
+            groups: (slice.groups.iter())
+                .map(|group| Group {
+                    name: &group.name,
+                    rows: group.measured.rows,
+                    figures: (report.models.iter().zip(&group.measured.estimates))
+                        .map(|(model, estimates)| GroupFigure {
+                            model: &model.name,
+                            estimate: estimates[index].into(),
+                        })
+                        .collect(),
+                })
+                .collect(),
+        })
     });
     slices.collect()
 }
@@ -256,19 +341,24 @@ fn gates(report: &Report) -> Vec<Gate<'_>> {
         .gates
         .iter()
         .map(|outcome| {
-            let (bound, other) = match &outcome.gate.bound {
+            let (bound, other) = match &outcome.bound {
                 Bound::Min(_) => ("min", None),
                 Bound::Max(_) => ("max", None),
                 Bound::Above(other) => ("above", Some(other.as_str())),
+                Bound::Below(other) => ("below", Some(other.as_str())),
             };
             Gate {
-                model: &outcome.gate.model,
-                metric: outcome.gate.metric.to_string(),
+                model: &outcome.model,
+                metric: &outcome.metric,
+                slice: outcome.group.as_deref(),
                 bound,
                 other,
+                by: outcome.by,
+                confidence: outcome.confidence,
                 reference: outcome.reference,
                 value: outcome.value,
                 margin: outcome.margin,
+                sure_margin: outcome.sure_margin,
                 passed: outcome.passed,
             }
         })

@@ -148,7 +148,7 @@ fn nulls_are_not_skipped() {
 #[test]
 fn columns_must_be_there_and_comparable() {
     let mut project = three_users();
-    project.work.label = "itm".to_owned();
+    project.work.labels = vec!["itm".to_owned()];
     insta::assert_snapshot!(project.mistake(), @r#"
     report::unknown-column: no column `itm` in `truth`
     `truth` has `user`, `item`
@@ -214,7 +214,7 @@ fn coverage_needs_a_catalog_that_lists_every_item_once() {
     insta::assert_snapshot!(catalog(&[10, 30]).mistake(), @r#"
     report::unknown-item: item 20 in a list of `predictions.recs` is not in `catalog`
     user = 1
-    coverage is a share of the catalog, so it must list every item
+    the metrics look every item up in the catalog, so it must list all of them
     "#);
 }
 

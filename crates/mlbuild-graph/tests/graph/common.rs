@@ -57,6 +57,7 @@ fn render_target(target: &Target) -> String {
         let inputs = stage.inputs.iter().map(|input| match &input.from {
             InputSource::Target(label) if label.to_string() == input.name => input.name.clone(),
             InputSource::Target(label) => format!("{}={label}", input.name),
+            InputSource::Pinned(pin, label) => format!("{}={label} of pin {pin}", input.name),
             InputSource::Previous => format!("{}=previous", input.name),
             InputSource::Files(files) => format!("{}=[{}]", input.name, files.patterns.join(", ")),
         });

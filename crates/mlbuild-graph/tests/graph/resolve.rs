@@ -119,7 +119,7 @@ fn a_target_is_a_chain_of_stages() {
     data:recs
       predict by user: model=model:recs input=features:test
     report:shop
-      evaluate recs, markov by user: truth=features:test catalog=data:items predictions.recs=data:recs predictions.markov=data:base
+      evaluate recs, markov by user: truth=features:test catalog=data:items model.recs=model:recs model.markov=model:markov predictions.recs=data:recs predictions.markov=data:base
     "#);
 }
 
@@ -157,6 +157,48 @@ fn what_is_asked_for_is_in_the_work() {
         panic!()
     };
     assert_eq!(evaluate.title, "shop");
+}
+
+#[test]
+fn what_is_asked_of_a_model_is_what_it_learned() {
+    const CHURN: &str = "
+        [features.train]
+        sql = \"select 1 as id\"
+        key = [\"id\"]
+        [model.churn]
+        train = \"logistic\"
+        input = \"features:train\"
+        label = \"left\"
+        time = \"joined\"
+        [data.churn]
+        predict = \"model:churn\"
+        input = \"features:train\"
+    ";
+    let graph = graph(CHURN);
+    let work = |label: &str| {
+        let label: Label = label.parse().unwrap();
+        graph.target(&label).unwrap().stages[0].work.clone()
+    };
+    let Work::Train(train) = work("model:churn") else {
+        panic!()
+    };
+    let Subject::Table(table) = train.subject else {
+        panic!()
+    };
+    assert_eq!(table.key, ["id"], "the key of its table");
+    let Work::Predict(predict) = work("data:churn") else {
+        panic!()
+    };
+    let question = Question::Table {
+        columns: None,
+        without: ["left", "id", "joined"].map(str::to_owned).to_vec(),
+    };
+    assert_eq!(predict.question, question);
+    assert_snapshot!(check(&format!("{CHURN}\n[data.more]\npredict = \"model:churn\"\ninput = \"features:train\"\nk = 5\n")), @r#"
+    graph::not-of-sequences: `k` needs a model of sequences
+      mlbuild.toml:19:1 `k`: not a key here
+      help: `model:churn` predicts a column, one value a row
+    "#);
 }
 
 #[test]

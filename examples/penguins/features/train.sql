@@ -1,0 +1,1 @@
+select * from data.penguins where id % 3 <> 0

@@ -55,6 +55,8 @@ fn each_gets_devices_of_its_own_the_lowest_first_and_who_asks_for_none_sees_none
     assert_eq!(gpus_of(&project, "a"), "GPU-0");
     assert_eq!(gpus_of(&project, "b"), "GPU-0,GPU-1");
     assert_eq!(gpus_of(&project, "none"), "");
+    let log = run(&project, TWO, None, &["log", "model:a"]).stdout;
+    assert!(log.contains("--- on A100 (GPU-0), driver 1.2.3\n"), "{log}");
     let started = built
         .events
         .iter()

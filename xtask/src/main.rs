@@ -19,6 +19,7 @@ mod libtorch;
 mod models;
 mod prerequisites;
 mod readers;
+mod resume;
 mod steps;
 mod test;
 mod tidy;

@@ -25,8 +25,8 @@ def tables():
     diabetes = datasets.load_diabetes(as_frame=True, scaled=False)
     words = numpy.array(["low", "mid", "top"])
     random = numpy.random.default_rng(7)
-    wide = pandas.DataFrame(random.normal(size=(2000, 30)), columns=[f"c{i:02}" for i in range(30)])
-    pull = wide.to_numpy() @ random.normal(size=(30, 25)) + 2 * random.gumbel(size=(2000, 25))
+    wide = pandas.DataFrame(random.normal(size=(800, 45)), columns=[f"c{i:02}" for i in range(45)])
+    pull = wide.to_numpy() @ random.normal(size=(45, 12)) + 2 * random.gumbel(size=(800, 12))
     traits = {
         "strong": wine.data["alcohol"] + random.normal(size=178) / 2 > 13,
         "pale": wine.data["color_intensity"] + random.normal(size=178) < 4.5,

@@ -1,4 +1,4 @@
-//! Models of tables beside those of scikit-learn, on data sets that come with it.
+//! Models of tables beside those of scikit-learn: on data sets that come with it, and on those of the examples.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,18 +8,33 @@ use crate::{Result, example, readers, workspace};
 /// Writes the data sets, and compares the models.
 const COMPARE: &str = include_str!("models.py");
 
-/// Compares the penguins' model.
-const PENGUINS: &str = include_str!("penguins.py");
+/// An example of models of tables, and the check of what it makes.
+pub(crate) struct Example {
+    /// Its folder under `examples/`.
+    pub(crate) name: &'static str,
+    check: &'static str,
+}
 
-/// Builds `examples/penguins` twice in a copy of its own, and holds its model to the quality that it states and to
-/// scikit-learn's.
+pub(crate) const EXAMPLES: [Example; 2] = [
+    Example {
+        name: "penguins",
+        check: include_str!("penguins.py"),
+    },
+    Example {
+        name: "flights",
+        check: include_str!("flights.py"),
+    },
+];
+
+/// Builds an example twice in a copy of its own, whose cache stays for the next run of this gate, and holds its models to the
+/// quality that they state and to scikit-learn's.
 ///
 /// # Errors
-/// If a build fails, the second one does anything, or the model is worse than it says.
-pub(crate) fn penguins(root: &Path) -> Result {
+/// If a build fails, the second one does anything, or a model is worse than it says.
+pub(crate) fn example(root: &Path, Example { name, check }: &Example) -> Result {
     let packages = readers::python_packages(root)?;
-    let project = workspace::target(root).join("example/penguins");
-    example::copy(&root.join("examples/penguins"), &project)?;
+    let project = workspace::target(root).join("example").join(name);
+    example::copy(&root.join("examples").join(name), &project)?;
     let targets = ["data:score", "features:train", "features:test"];
     workspace::run(mlbuild(root, &project).args(targets))?;
     let second = workspace::output(mlbuild(root, &project).args(targets).arg("--json"))?;
@@ -29,7 +44,7 @@ pub(crate) fn penguins(root: &Path) -> Result {
             "the second build was to do nothing, but said: {summary}"
         ));
     }
-    readers::python(&packages, PENGUINS, &[&project.join("out")])
+    readers::python(&packages, check, &[&project.join("out")])
 }
 
 /// Builds `xtask/models` in a copy of its own and compares weights and predictions with scikit-learn's.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::steps::Steps;
 use crate::{
-    Result, example, figures, functions, libtorch, models, prerequisites, tidy, workspace,
+    Result, example, figures, functions, libtorch, models, prerequisites, resume, tidy, workspace,
 };
 
 /// Runs every check, cheap ones first.
@@ -46,10 +46,14 @@ pub(crate) fn run(root: &Path) -> Result {
     steps.step("tests of the worker", || cargo(&["test", "-p", WORKER]))?;
     steps.step("example", || example::build(root))?;
     steps.step("outputs of the example", || example::read(root))?;
+    steps.step("interrupted training", || resume::build(root))?;
     steps.step("figures against scikit-learn", || figures::compare(root))?;
     steps.step("functions in Python", || functions::build(root))?;
     steps.step("models beside scikit-learn", || models::compare(root))?;
-    steps.step("example of a table", || models::penguins(root))?;
+    for example in &models::EXAMPLES {
+        let step = format!("example {}", example.name);
+        steps.step(&step, || models::example(root, example))?;
+    }
     steps.step("picture of the report", || example::picture(root))?;
     print!("\n{}", steps.table());
     Ok(())

@@ -355,7 +355,7 @@ fn describe_evaluate(evaluate: &Evaluate, d: &mut Description) {
         }
     }
     for (i, Slicing { column, bins }) in slices.iter().enumerate() {
-        d.add_list(&format!("slice.{i}"), &[column.clone()]);
+        d.add_list(&format!("slice.{i}"), std::slice::from_ref(column));
         if !bins.is_empty() {
             d.add(format!("slice.{i}.bins"), format!("{bins:?}"));
         }
@@ -887,5 +887,77 @@ mod tests {
         assert_eq!(call("00", 1, 0).key(), call("00", 2, 0).key());
         assert_ne!(call("00", 1, 0).key(), call("01", 1, 0).key());
         assert_ne!(call("00", 1, 0).key(), call("00", 1, 1).key());
+    }
+
+    /// The keys are by another implementation of `spec/action-key.md`.
+    #[test]
+    fn a_choice_is_known_by_the_files_and_figures_of_its_candidates() {
+        let pick = |goal, large: f64| {
+            let candidate = |name: &str, files: &[u8], figure| Input {
+                name: name.to_owned(),
+                content: InputContent::Candidate {
+                    files: Digest::of(files),
+                    figure,
+                },
+            };
+            Action {
+                work: Work::Pick(Pick {
+                    metric: "valid_ndcg@10".to_owned(),
+                    goal,
+                    points: vec!["dim=32".to_owned(), "dim=64".to_owned()],
+                }),
+                inputs: vec![
+                    candidate("dim=32", b"small", 0.25),
+                    candidate("dim=64", b"large", large),
+                ],
+                plan: None,
+                code: BTreeMap::new(),
+                toolchain: "pick 1".to_owned(),
+            }
+        };
+        let key = pick(crate::Goal::Max, 1.0).key();
+        assert_eq!(
+            key.to_string(),
+            "8fbc02a1c1bdbed374fdfd8b04374e37caea17552d1ebb270a25d46f61680128"
+        );
+        assert_ne!(pick(crate::Goal::Min, 1.0).key(), key);
+        assert_ne!(pick(crate::Goal::Max, 0.5).key(), key);
+    }
+
+    #[test]
+    fn golden_keys_of_splits_do_not_move() {
+        let key = |by| {
+            let action = Action {
+                work: Work::Split(Split { by }),
+                inputs: Vec::new(),
+                plan: None,
+                code: BTreeMap::new(),
+                toolchain: "test 1".to_owned(),
+            };
+            action.key().to_string()
+        };
+        let hash = |parts| SplitBy::Hash {
+            columns: vec!["id".to_owned()],
+            parts,
+            seed: 7,
+        };
+        let shares = vec![("train".to_owned(), 0.8), ("test".to_owned(), 0.2)];
+        let until = SplitBy::Until {
+            column: "at".to_owned(),
+            until: vec![("train".to_owned(), Value::Text("2024-01-01".to_owned()))],
+            rest: "test".to_owned(),
+        };
+        assert_eq!(
+            [
+                key(hash(Parts::Shares(shares))),
+                key(hash(Parts::Folds(5))),
+                key(until)
+            ],
+            [
+                "5077dab802ee8d028fe8d93975573ef36c4efcbf48823aa57ce8b93695ff1173",
+                "bafd9887267b9d0d6b59cdbffd1cde6f2431674d61414f53b90780d2fcc5d355",
+                "23dafbfe799c291f22511e3bd367178bf411e133cc9da6419308ef3aaa32a061",
+            ]
+        );
     }
 }

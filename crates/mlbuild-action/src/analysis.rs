@@ -86,7 +86,8 @@ pub struct Analysis {
 /// Which columns of the inputs an output is made of.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Flows {
-    /// The columns whose values a column of the output is computed from.
+    /// The columns whose values a column of the output is computed from. A column may be named that comes about only
+    /// for some data.
     pub columns: BTreeMap<String, BTreeSet<Origin>>,
     /// The columns that decide which rows there are: filters, join keys, groups, the order under a limit.
     pub rows: BTreeSet<Origin>,

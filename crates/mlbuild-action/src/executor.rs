@@ -79,6 +79,11 @@ pub enum Progress {
         /// Figures of this epoch, by name: `loss`, `valid_hit_rate@10`.
         metrics: BTreeMap<String, f64>,
     },
+    /// Training goes on from a checkpoint; the epochs that had ended before it follow first.
+    Resumed {
+        /// Steps that had been taken.
+        step: u64,
+    },
     /// A line that the work printed.
     Log {
         /// The line, without its end.

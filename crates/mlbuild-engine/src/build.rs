@@ -24,7 +24,7 @@ use mlbuild_lineage::ActionRecord;
 use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
-use crate::devices::{Gpus, Need, no_gpu};
+use crate::devices::{self, Gpus, Need, no_gpu};
 use crate::job::{self, Allowance, Job, JobFailure, Layout, cache_failure};
 use crate::logs::Logs;
 use crate::pick::{self, Figures};
@@ -385,7 +385,12 @@ impl<'a> Building<'a, '_, '_> {
             job: resolved,
         } = started;
         let stage = stage_name(&resolved.action.work);
-        if let Err(e) = self.logs.start(&label, &stage) {
+        let begun = self.logs.start(&label, &stage).and_then(|()| {
+            let used = self.gpus.as_ref().filter(|_| !gpus.is_empty());
+            let used = used.map(|found| devices::described(&gpus, found.driver.as_deref()));
+            used.map_or(Ok(()), |used| self.logs.line(&label, &used))
+        });
+        if let Err(e) = begun {
             self.trouble(Diagnostic::warning(
                 "engine::log",
                 format!("cannot write the log of `{label}`: {e}"),
@@ -461,7 +466,7 @@ impl<'a> Building<'a, '_, '_> {
                     Progress::Epoch { epoch, metrics, .. } => {
                         self.recorder.epoch(&label, *epoch, metrics)
                     }
-                    Progress::Rows { .. } => {}
+                    Progress::Rows { .. } | Progress::Resumed { .. } => {}
                 }
                 (self.emit)(&Event::Progress { label, progress });
             }

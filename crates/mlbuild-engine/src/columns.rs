@@ -52,8 +52,13 @@ struct Edge {
     kind: FlowKind,
 }
 
-/// The flows of an action, by the names of its inputs; sorted.
-pub(crate) fn flows(resolved: &Resolved) -> Vec<FlowRecord> {
+/// The flows of an action that yielded `output`, by the names of its inputs; sorted. A flow to a column that did not come
+/// about is none.
+pub(crate) fn flows(resolved: &Resolved, output: &Artifact) -> Vec<FlowRecord> {
+    let exists = |name: &str| match &output.table {
+        Some(table) => table.columns.iter().any(|column| column.name == name),
+        None => true,
+    };
     let Resolved {
         analysis, inputs, ..
     } = resolved;
@@ -74,7 +79,9 @@ pub(crate) fn flows(resolved: &Resolved) -> Vec<FlowRecord> {
                 input: input.clone(),
                 column: column.clone(),
             };
-            let to = columns.iter().filter(|(_, from)| from.contains(&origin));
+            let to = columns
+                .iter()
+                .filter(|(to, from)| exists(to) && from.contains(&origin));
             flows.extend(to.map(|(to, _)| flow(Some(to.clone()), FlowKind::Value)));
             flows.extend(rows.contains(&origin).then(|| flow(None, FlowKind::Rows)));
         }
@@ -130,7 +137,7 @@ pub fn column_lineage(project: &Project, executors: &Executors) -> ColumnLineage
             if matches!(stage.work, Work::Check(_)) {
                 continue;
             }
-            for flow in flows(&resolved) {
+            for flow in flows(&resolved, &result.artifact) {
                 let input = stage.inputs.iter().find(|input| input.name == flow.input);
                 let Some(InputSource::Target(from)) = input.map(|input| &input.from) else {
                     continue; // files, or the stage before

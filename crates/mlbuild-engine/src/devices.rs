@@ -151,6 +151,17 @@ impl Devices {
     }
 }
 
+/// What an action runs on, as its log says it: `--- on NVIDIA A100 (GPU-ab12), driver 535.104.05`.
+pub(crate) fn described(gpus: &[GpuDevice], driver: Option<&str>) -> String {
+    let names = gpus.iter().map(|GpuDevice { id, name, .. }| match name {
+        Some(name) => format!("{name} ({})", id.as_str()),
+        None => id.as_str().to_owned(),
+    });
+    let names: Vec<String> = names.collect();
+    let driver = driver.map_or(String::new(), |driver| format!(", driver {driver}"));
+    format!("--- on {}{driver}", names.join(", "))
+}
+
 /// Says what is missing for `label`, and where to go from there.
 pub(crate) fn no_gpu(label: &Label, need: Need, devices: &Devices) -> Diagnostic {
     let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);

@@ -284,7 +284,7 @@ pub(crate) fn stage_record(
         },
         duration: result.duration,
         inputs: inputs.collect(),
-        flows: flows(resolved),
+        flows: flows(resolved, &result.artifact),
         output: (!matches!(work, Work::Check(_))).then(|| artifact_record(work, &result.artifact)),
         parameters: parts
             .iter()

@@ -41,7 +41,7 @@ const NATIVE: &str = "native 2";
 const LIBTORCH: &str = "libtorch 2.11";
 
 /// The version of the worker's arithmetic: raised whenever it may change a byte.
-const WORKER: &str = "worker 1";
+const WORKER: &str = "worker 2";
 
 /// Performs [`Work::Train`] and [`Work::Predict`].
 #[derive(Clone, Debug)]

@@ -152,9 +152,10 @@ pub(crate) fn on_threads<T: Send>(
     pool.install(work)
 }
 
-/// The figures that may enter a model's files: durations differ from run to run.
+/// The figures that may enter a model's files: durations and memory differ from run to run.
 fn lasting(metrics: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
-    let timeless = |name: &str| name != "seconds" && !name.ends_with("_seconds");
+    let timeless =
+        |name: &str| name != "seconds" && !name.ends_with("_seconds") && !name.ends_with("_bytes");
     metrics
         .iter()
         .filter(|(name, _)| timeless(name))

@@ -264,7 +264,7 @@ impl ProcessExecutor {
         let said = said.map_err(|diagnostic| Failure::Failed(diagnostic.detail(tail.clone())));
         match ending {
             Ending::Exited(status) if status.success() => said,
-            Ending::Hopeless => said.and_then(|_| unreachable!("its events say why")),
+            Ending::Hopeless => Err(said.expect_err("its events say why it was stopped")),
             Ending::Exited(status) => {
                 let root = &self.settings.root;
                 let undeclared = crate::undeclared::named(&tail, &stage.work, root);

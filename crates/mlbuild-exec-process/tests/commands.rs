@@ -272,6 +272,7 @@ fn the_environment_is_what_was_declared_and_a_fixed_rest() {
     assert_eq!(
         names,
         [
+            "CUDA_VISIBLE_DEVICES",
             "DECLARED",
             "HOME",
             "LANG",

@@ -152,7 +152,13 @@ impl Resolver<'_> {
             let Some(declaration) = self.declaration(&predict.model) else {
                 continue;
             };
-            let Definition::Train(train) = &declaration.definition else {
+            // Of the best of several, all learn from the same columns; the first one says which.
+            let learner = match &declaration.definition {
+                Definition::Pick(pick) => pick.points.first().and_then(|it| self.declaration(it)),
+                _ => Some(declaration),
+            };
+            let learner = learner.map(|learner| &learner.definition);
+            let Some(Definition::Train(train)) = learner else {
                 continue;
             };
             let folder = InputSource::Target(declaration.label.clone());

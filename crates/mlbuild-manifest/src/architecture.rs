@@ -1,7 +1,7 @@
 //! The built-in architectures and their parameters.
 //!
 //! A parameter's default is identity: a declaration holds every parameter, so a changed default retrains what relied
-//! on it, and says so. The worker holds the same table for `sasrec`; it refuses what it does not know.
+//! on it, and says so. The worker reads its parameters by this same table; it refuses what it does not know.
 
 use mlbuild_action::{Task, Value};
 
@@ -35,7 +35,7 @@ pub enum SubjectKind {
 }
 
 /// A parameter of an [`Architecture`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
@@ -180,8 +180,275 @@ const fn float(
     Parameter { name, range, doc }
 }
 
+const fn choice(
+    name: &'static str,
+    (default, allowed): (&'static str, &'static [&'static str]),
+    doc: &'static str,
+) -> Parameter {
+    let range = ParamRange::Choice { default, allowed };
+    Parameter { name, range, doc }
+}
+
+/// Two lists of parameters, one after the other.
+const fn join<const N: usize>(first: &[Parameter], second: &[Parameter]) -> [Parameter; N] {
+    let mut joined = [int("", (0, 0, 0), ""); N];
+    let mut i = 0;
+    while i < N {
+        joined[i] = if i < first.len() {
+            first[i]
+        } else {
+            second[i - first.len()]
+        };
+        i += 1;
+    }
+    joined
+}
+
+/// Defaults of the parameters that all networks have.
+struct Training {
+    epochs: i64,
+    batch: i64,
+    batch_doc: &'static str,
+    optimizer: &'static str,
+    lr: f64,
+    schedule: &'static str,
+    warmup: i64,
+    weight_decay: f64,
+    ema: f64,
+    patience: i64,
+    monitor: (&'static str, &'static [&'static str]),
+}
+
+/// How many parameters all networks have.
+const TRAINING: usize = 13;
+
+impl Training {
+    const fn params(&self) -> [Parameter; TRAINING] {
+        [
+            int(
+                "epochs",
+                (self.epochs, 1, 100_000),
+                "passes over the training table at most; without a validation table, exactly",
+            ),
+            int("batch", (self.batch, 1, 1_048_576), self.batch_doc),
+            choice(
+                "optimizer",
+                (self.optimizer, &["adam", "adamw", "sgd"]),
+                "the rule by which weights move; weight decay is part of the gradient but for `adamw`",
+            ),
+            float(
+                "momentum",
+                (0.9, 0.0, 0.9999),
+                "of `sgd` alone: share of the last step's velocity that is kept",
+            ),
+            float(
+                "lr",
+                (self.lr, 0.0, 10.0),
+                "learning rate after the warm-up",
+            ),
+            choice(
+                "schedule",
+                (self.schedule, &["constant", "cosine", "linear"]),
+                "how the learning rate falls, from epoch to epoch, over all `epochs`",
+            ),
+            int(
+                "warmup",
+                (self.warmup, 0, 1_000_000),
+                "steps over which the learning rate rises from 0",
+            ),
+            float(
+                "weight_decay",
+                (self.weight_decay, 0.0, 10.0),
+                "weight decay of matrices and embeddings",
+            ),
+            float(
+                "clip",
+                (0.0, 0.0, 1e6),
+                "greatest norm of all gradients taken together; 0 for no bound",
+            ),
+            float(
+                "ema",
+                (self.ema, 0.0, 0.99999),
+                "decay, a step, of the moving average of weights that is kept; 0 keeps the weights themselves",
+            ),
+            int(
+                "patience",
+                (self.patience, 0, 100_000),
+                "epochs without a better `monitor` before training stops; 0 never stops early",
+            ),
+            choice(
+                "monitor",
+                self.monitor,
+                "the validation figure by which epochs are compared; the best epoch's weights are kept",
+            ),
+            int(
+                "seed",
+                (0, 0, i64::MAX),
+                "seed of initial weights, data order, negatives and dropout",
+            ),
+        ]
+    }
+}
+
+/// What is measured where items are ranked.
+const RANKED: (&str, &[&str]) = (
+    "valid_ndcg@10",
+    &["valid_hit_rate@10", "valid_mrr@10", "valid_ndcg@10"],
+);
+
+const WINDOWS: &str =
+    "windows in one step; a window is at most `max_length` items and what follows each";
+
+const MAX_LENGTH: Parameter = int(
+    "max_length",
+    (100, 1, 8192),
+    "how many of a sequence's last items the model sees",
+);
+
+/// The losses over items.
+const ITEM_LOSS: [Parameter; 4] = [
+    choice(
+        "loss",
+        ("softmax", &["bce", "sampled", "softmax"]),
+        "what is minimised: cross-entropy over the catalog, over the target and sampled negatives (for large catalogs), or binary cross-entropy with sampled negatives",
+    ),
+    int(
+        "negatives",
+        (128, 1, 1_000_000),
+        "negatives a step for `sampled`, a prediction for `bce` (the SASRec paper has 1)",
+    ),
+    choice(
+        "sampling",
+        ("popularity", &["popularity", "uniform"]),
+        "how negatives are drawn; `sampled` corrects scores for it",
+    ),
+    float(
+        "label_smoothing",
+        (0.0, 0.0, 0.95),
+        "of `softmax` alone: share of the target's probability spread over the catalog",
+    ),
+];
+
+const fn dropout(default: f64) -> Parameter {
+    float(
+        "dropout",
+        (default, 0.0, 0.95),
+        "share of activations dropped in training",
+    )
+}
+
+const SASREC: [Parameter; 5 + 4 + TRAINING] = join(
+    &[
+        int(
+            "dim",
+            (64, 1, 4096),
+            "width of the item embeddings and of every layer; a multiple of `heads`",
+        ),
+        int("layers", (2, 0, 64), "number of attention blocks"),
+        int("heads", (2, 1, 64), "attention heads of a block"),
+        MAX_LENGTH,
+        dropout(0.3),
+    ],
+    &join::<{ 4 + TRAINING }>(&ITEM_LOSS, &SLOWLY.params()),
+);
+
+/// What suits a small table and a network with normalised layers.
+const SLOWLY: Training = Training {
+    epochs: 20,
+    batch: 16,
+    batch_doc: WINDOWS,
+    optimizer: "adamw",
+    lr: 2e-3,
+    schedule: "linear",
+    warmup: 100,
+    weight_decay: 0.01,
+    ema: 0.99,
+    patience: 10,
+    monitor: RANKED,
+};
+
+const BERT4REC: [Parameter; 7 + 4 + TRAINING] = join(
+    &[
+        int(
+            "dim",
+            (64, 1, 4096),
+            "width of the item embeddings and of every layer; a multiple of `heads`",
+        ),
+        int("layers", (2, 0, 64), "number of attention blocks"),
+        int("heads", (2, 1, 64), "attention heads of a block"),
+        int(
+            "max_length",
+            (100, 2, 8192),
+            "how many positions there are: a sequence's last items, and the mask after them",
+        ),
+        dropout(0.1),
+        float("mask", (0.2, 0.01, 0.95), "share of items that are masked"),
+        float(
+            "mask_last",
+            (0.1, 0.0, 1.0),
+            "share of windows whose last item alone is masked, as in prediction",
+        ),
+    ],
+    &join::<{ 4 + TRAINING }>(
+        &ITEM_LOSS,
+        &Training {
+            epochs: 100,
+            batch: 64,
+            lr: 1e-3,
+            ..SLOWLY
+        }
+        .params(),
+    ),
+);
+
+const GRU4REC: [Parameter; 4 + 4 + TRAINING] = join(
+    &[
+        int(
+            "dim",
+            (64, 1, 4096),
+            "width of the item embeddings and of every layer",
+        ),
+        int("layers", (1, 1, 16), "number of recurrent layers"),
+        MAX_LENGTH,
+        dropout(0.3),
+    ],
+    &join::<{ 4 + TRAINING }>(&ITEM_LOSS, &SLOWLY.params()),
+);
+
+const LSTM: [Parameter; 5 + 4 + TRAINING] = join(
+    &[
+        int("dim", (32, 1, 4096), "width of the item embeddings"),
+        int("hidden", (32, 1, 4096), "width of every layer"),
+        int("layers", (1, 1, 16), "number of recurrent layers"),
+        MAX_LENGTH,
+        dropout(0.3),
+    ],
+    &join::<{ 4 + TRAINING }>(
+        &ITEM_LOSS,
+        &Training {
+            epochs: 100,
+            batch: 32,
+            optimizer: "adam",
+            lr: 1e-3,
+            schedule: "constant",
+            warmup: 0,
+            weight_decay: 0.0,
+            ema: 0.0,
+            patience: 20,
+            ..SLOWLY
+        }
+        .params(),
+    ),
+);
+
 /// Every architecture, by name.
 pub static ARCHITECTURES: &[Architecture] = &[
+    Architecture {
+        name: "bert4rec",
+        doc: "masked items filled in from both sides (Sun et al. 2019), on libtorch",
+        subject: SubjectKind::Sequences,
+        params: &BERT4REC,
+    },
     Architecture {
         name: "constant",
         doc: "the share of each class, or the mean, whatever the row: the bar to beat",
@@ -190,6 +457,12 @@ pub static ARCHITECTURES: &[Architecture] = &[
             features: false,
         },
         params: &[],
+    },
+    Architecture {
+        name: "gru4rec",
+        doc: "a gated recurrent network over the sequence (Hidasi et al. 2016), on libtorch",
+        subject: SubjectKind::Sequences,
+        params: &GRU4REC,
     },
     Architecture {
         name: "item_knn",
@@ -245,6 +518,12 @@ pub static ARCHITECTURES: &[Architecture] = &[
         ],
     },
     Architecture {
+        name: "lstm",
+        doc: "a plain LSTM over the sequence (Hochreiter and Schmidhuber 1997), on libtorch",
+        subject: SubjectKind::Sequences,
+        params: &LSTM,
+    },
+    Architecture {
         name: "markov",
         doc: "the items that most often followed the last one",
         subject: SubjectKind::Sequences,
@@ -260,70 +539,7 @@ pub static ARCHITECTURES: &[Architecture] = &[
         name: "sasrec",
         doc: "self-attention over the sequence (Kang and McAuley 2018), on libtorch",
         subject: SubjectKind::Sequences,
-        params: &[
-            int(
-                "dim",
-                (64, 1, 4096),
-                "width of the item embeddings and of every layer; a multiple of `heads`",
-            ),
-            int("layers", (2, 0, 64), "number of attention blocks"),
-            int("heads", (2, 1, 64), "attention heads of a block"),
-            int(
-                "max_length",
-                (100, 1, 8192),
-                "how many of a sequence's last items the model sees",
-            ),
-            float(
-                "dropout",
-                (0.3, 0.0, 0.95),
-                "share of activations dropped in training",
-            ),
-            int(
-                "epochs",
-                (20, 1, 100_000),
-                "passes over the training sequences at most; without a validation table, exactly",
-            ),
-            int(
-                "batch",
-                (16, 1, 65_536),
-                "windows in one step; a window is at most `max_length` items and what follows each",
-            ),
-            float(
-                "lr",
-                (2e-3, 0.0, 10.0),
-                "learning rate of AdamW after the warm-up; falls in equal steps over `epochs`",
-            ),
-            int(
-                "warmup",
-                (100, 0, 1_000_000),
-                "steps over which the learning rate rises from 0",
-            ),
-            float(
-                "weight_decay",
-                (0.01, 0.0, 10.0),
-                "decoupled weight decay of matrices and embeddings",
-            ),
-            float(
-                "label_smoothing",
-                (0.0, 0.0, 0.95),
-                "share of the target's probability spread over the catalog",
-            ),
-            float(
-                "ema",
-                (0.99, 0.0, 0.99999),
-                "decay, a step, of the moving average of weights that is kept; 0 keeps the weights themselves",
-            ),
-            int(
-                "patience",
-                (10, 0, 100_000),
-                "epochs without a better validation NDCG@10 before training stops; 0 never stops early",
-            ),
-            int(
-                "seed",
-                (0, 0, i64::MAX),
-                "seed of initial weights, data order and dropout",
-            ),
-        ],
+        params: &SASREC,
     },
 ];
 

@@ -27,6 +27,32 @@ range = { amount = { min = 0, max = 1e6 } }
 key = ["session_id", "position"]
 params = { gap_minutes = 30, name = 'x' }
 
+[features.parts]
+split = "data:orders"
+by = "group"
+group = ["user"]
+parts = { train = 0.8, test = 0.2 }
+seed = 3
+
+[features.periods]
+split = "data:orders"
+by = "time"
+time = "at"
+until = { train = 2024-01-01, valid = "2024-02-01" }
+rest = "late"
+
+[model.swept]
+train = "item_knn"
+input = "features:parts@part=train"
+foreach = { neighbours = [5, 10], last = [1, 2] }
+pick = { metric = "valid_ndcg@10", max = true }
+
+[model.listed]
+python = "lib.fit:main"
+params = { depth = 2 }
+foreach = [{ depth = 3 }, { depth = 4, rate = 0.1 }]
+pick = { metric = "loss", min = true }
+
 [data.made]
 command = "prog --in {src}/a > {out}"
 srcs = ["a/**", "b"]

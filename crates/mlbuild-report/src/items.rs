@@ -90,13 +90,13 @@ impl ItemFacts {
                 let alike = relevant.any(|it| self.category.get(*it as usize) == Some(&category));
                 f64::from(u8::from(alike))
             }),
-            RankedMetric::PriceGap => self.from_query(row, |query| {
+            RankedMetric::PriceGap => self.of_query(row, |query| {
                 let price = self.price.get(query as usize)?;
                 Some(mean(&|item| {
                     (self.price[item as usize] / price).log10().abs()
                 }))
             }),
-            RankedMetric::QueryDistance if self.dimensions > 0 => self.from_query(row, |query| {
+            RankedMetric::QueryDistance if self.dimensions > 0 => self.of_query(row, |query| {
                 let query = self.direction(query)?;
                 let distance = |item| {
                     let pairs = self.direction(item).into_iter().flatten().zip(query);
@@ -106,7 +106,7 @@ impl ItemFacts {
                 };
                 Some(mean(&distance))
             }),
-            RankedMetric::QueryDistance => self.from_query(row, |query| {
+            RankedMetric::QueryDistance => self.of_query(row, |query| {
                 let category = self.category.get(query as usize)?;
                 let other = |item: ItemId| self.category[item as usize] != *category;
                 Some(mean(&|item| f64::from(u8::from(other(item)))))
@@ -115,7 +115,7 @@ impl ItemFacts {
         }
     }
 
-    fn from_query(&self, row: &ListRow<'_>, value: impl Fn(ItemId) -> Option<f64>) -> f64 {
+    fn of_query(&self, row: &ListRow<'_>, value: impl Fn(ItemId) -> Option<f64>) -> f64 {
         row.query.and_then(value).unwrap_or(f64::NAN)
     }
 

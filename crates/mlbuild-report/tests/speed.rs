@@ -14,7 +14,6 @@ const K: usize = 100;
 
 #[test]
 #[ignore = "a measurement, of a minute and 3 GB"]
-#[expect(clippy::print_stdout, reason = "a measurement is printed")]
 fn a_million_lists_of_a_hundred() {
     let users: Vec<i64> = (0..ROWS as i64).collect();
     let truth: Vec<i64> = users

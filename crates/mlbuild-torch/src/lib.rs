@@ -8,6 +8,7 @@
 //! ([`runtime`]); an output file exists only when it is complete.
 
 pub mod bert4rec;
+pub mod checkpoint;
 pub mod item_loss;
 pub mod layers;
 pub mod next_item;
@@ -21,6 +22,7 @@ pub mod recurrent;
 pub mod runtime;
 pub mod sasrec;
 pub mod schedule;
+pub mod sequence_model;
 pub mod sequences;
 pub mod serve;
 pub mod train;

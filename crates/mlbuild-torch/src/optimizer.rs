@@ -59,6 +59,40 @@ impl Optimizer {
         })
     }
 
+    /// Its tensors on the CPU: `optimizer.first.NAME`.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub fn to_tensors(&self, weights: &Weights) -> Result<Vec<(String, Tensor)>, TchError> {
+        let mut tensors = Vec::new();
+        for (weight, state) in weights.iter().zip(&self.state) {
+            for (part, tensor) in names(self.rule).iter().zip(state) {
+                let tensor = tensor.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
+                tensors.push((format!("optimizer.{part}.{}", weight.name), tensor));
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Takes on what [`Optimizer::to_tensors`] gave after `steps` steps; `take` hands out a tensor by its name.
+    ///
+    /// # Errors
+    /// Those of `take` and of libtorch.
+    pub fn restore(
+        &mut self,
+        weights: &Weights,
+        steps: u64,
+        mut take: impl FnMut(&str) -> Result<Tensor, TchError>,
+    ) -> Result<(), TchError> {
+        self.steps = steps;
+        for (weight, state) in weights.iter().zip(&mut self.state) {
+            for (part, tensor) in names(self.rule).iter().zip(state) {
+                tensor.f_copy_(&take(&format!("optimizer.{part}.{}", weight.name))?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Moves every weight by its gradient and forgets the gradient.
     ///
     /// # Errors

@@ -105,3 +105,13 @@ pub fn device(wanted: Device, reason: Option<&str>) -> Result<tch::Device, Probl
         }
     }
 }
+
+/// The most memory that this process has held so far, where the system says.
+pub fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}

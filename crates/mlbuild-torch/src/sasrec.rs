@@ -11,7 +11,6 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::layers::{attend, drop, norm};
 use crate::next_item::Encoder;
-use crate::params::Params;
 use crate::weights::{Spec, Weights};
 
 /// Standard deviation of initial embeddings and matrices.
@@ -32,26 +31,6 @@ pub struct Shape {
     pub heads: i64,
     /// Positions that have an embedding.
     pub max_length: i64,
-}
-
-impl Shape {
-    /// The sizes that parameters ask for.
-    pub fn new(params: &Params, items: i64) -> Shape {
-        let Params {
-            dim,
-            layers,
-            heads,
-            max_length,
-            ..
-        } = *params;
-        Shape {
-            items,
-            dim,
-            layers,
-            heads,
-            max_length: max_length as i64,
-        }
-    }
 }
 
 /// The network, a function of its [`Weights`].

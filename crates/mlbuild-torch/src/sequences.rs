@@ -97,6 +97,11 @@ impl Sequences {
         &self.items[self.offsets[row]..self.offsets[row + 1]]
     }
 
+    /// The items of all rows, one row after the other.
+    pub fn items(&self) -> &[i64] {
+        &self.items
+    }
+
     /// The item after each row, if they were read.
     pub fn labels(&self) -> &[i64] {
         &self.labels

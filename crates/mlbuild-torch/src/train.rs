@@ -3,17 +3,26 @@
 //! It is the same for every network; what differs is behind [`Objective`]. Everything random comes from the seed: data
 //! order and negatives from a generator here, weights and dropout from libtorch's.
 //!
-//! Invariant: a loss or a gradient that is not finite ends training with the step's number, so no weight that saw one is
-//! ever kept.
+//! Invariants: a training that goes on from a checkpoint yields the bits of one that was never interrupted; a loss or a
+//! gradient that is not finite ends training with the step's number, so no weight that saw one is ever kept.
 
-use tch::Device;
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use tch::{Device, TchError, Tensor};
+
+use crate::checkpoint::{Checkpoints, Progress};
 use crate::objective::{Better, Loss, Objective};
 use crate::optimizer::{Optimizer, Rule, gradient_norm, scale_gradients};
 use crate::order::Order;
 use crate::problem::{Code, Problem};
 use crate::schedule::Schedule;
 use crate::weights::Weights;
+
+/// How many batches are put together ahead of the step that takes them.
+const AHEAD: usize = 2;
 
 /// How to train, whatever is trained.
 #[derive(Clone, PartialEq, Debug)]
@@ -78,59 +87,246 @@ pub struct Fitted {
     pub epochs: u32,
     /// The epoch that the weights are from.
     pub best: Epoch,
+    /// Steps taken in all.
+    pub steps: u64,
+    /// How long steps waited for their data, in this process.
+    pub waiting: Duration,
 }
 
-/// Fits a network; `report` hears of every epoch.
+/// What is heard of a training.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// It goes on from a checkpoint; the epochs before follow, then those that are new.
+    Resumed {
+        /// Steps that had been taken.
+        steps: u64,
+    },
+    /// An epoch that ended before the checkpoint.
+    Past(&'a Epoch),
+    /// An epoch that ended now.
+    Epoch(&'a Epoch),
+}
+
+/// Fits a network; `report` hears of every epoch. With `checkpoints` it goes on where an earlier attempt was, to the same
+/// bits.
 ///
 /// # Errors
 /// [`Code::Diverged`] when a loss, a gradient or a score is not finite; [`Code::Params`] when `monitor` names no figure;
-/// those of libtorch.
+/// [`Code::Io`] when a checkpoint cannot be written; those of libtorch.
 pub fn train<O: Objective>(
     objective: &O,
     training: &Training,
     device: Device,
-    mut report: impl FnMut(&Epoch),
+    mut checkpoints: Option<Checkpoints>,
+    mut report: impl FnMut(News<'_>),
 ) -> Result<Fitted, Problem> {
     let monitor = Monitor::new(objective, training)?;
     tch::manual_seed(training.seed);
-    let mut order = Order::new(training.seed);
-    let mut fit = Fit::new(Weights::random(objective.specs(), device)?, training)?;
-    let mut best: Option<(Epoch, Weights)> = None;
-    let mut epoch = 0;
-    while epoch < training.epochs {
-        epoch += 1;
-        let mut sum = 0.0;
-        let mut count = 0;
+    let start = Weights::random(objective.specs(), device)?;
+    let mut run = Run::new(start, training)?;
+    if let Some((progress, tensors)) = checkpoints.as_ref().and_then(Checkpoints::latest) {
+        run.restore(&progress, tensors)?;
+        report(News::Resumed {
+            steps: run.fit.steps,
+        });
+        run.history
+            .iter()
+            .for_each(|epoch| report(News::Past(epoch)));
+    }
+    let mut waiting = Duration::ZERO;
+    while !run.is_over(training) {
+        let mut order = run.order.clone();
         let examples = objective.examples(&mut order);
-        for batch in examples.chunks(training.batch) {
-            let mut dice = Order::of_step(training.seed, fit.steps);
-            let batch = objective.batch(batch, &mut dice)?;
-            let loss = fit.step(objective, batch, training, epoch)?;
-            sum += loss.mean * loss.count as f64;
-            count += loss.count;
-        }
-        let current = fit.average.as_ref().unwrap_or(&fit.weights);
+        waiting += run.epoch(objective, training, &examples, &mut checkpoints)?;
+        let current = run.fit.average.as_ref().unwrap_or(&run.fit.weights);
         let now = Epoch {
-            epoch,
-            loss: sum / count as f64,
+            epoch: run.epoch,
+            loss: run.sum / run.count as f64,
             valid: objective.validate(current)?,
         };
-        report(&now);
-        let better = |(best, _): &(Epoch, Weights)| monitor.better(&now, best);
-        if best.as_ref().is_none_or(better) {
-            best = Some((now, current.duplicate()?));
+        report(News::Epoch(&now));
+        let best = run.best.as_ref().map(|(place, _)| &run.history[*place]);
+        if best.is_none_or(|best| monitor.better(&now, best)) {
+            run.best = Some((run.history.len(), current.duplicate()?));
         }
-        let waited = best.as_ref().map_or(0, |(best, _)| epoch - best.epoch);
-        if training.patience > 0 && waited >= training.patience {
-            break;
-        }
+        run.end_epoch(now, order);
     }
-    let (best, weights) = best.ok_or_else(|| Problem::new(Code::Bug, "no epoch ran"))?;
+    let (place, weights) = run
+        .best
+        .ok_or_else(|| Problem::new(Code::Bug, "no epoch ran"))?;
     Ok(Fitted {
         weights,
-        epochs: epoch,
-        best,
+        epochs: run.history.len() as u32,
+        best: run.history[place].clone(),
+        steps: run.fit.steps,
+        waiting,
     })
+}
+
+/// A training under way.
+struct Run {
+    fit: Fit,
+    /// The epoch under way, from 1.
+    epoch: u32,
+    /// How many of its batches are done.
+    batches: usize,
+    /// The generator of data order as it was when the epoch began.
+    order: Order,
+    /// Sum of losses over what was predicted in the epoch, and how many things were.
+    sum: f64,
+    count: usize,
+    /// The epochs that have ended.
+    history: Vec<Epoch>,
+    /// The place in `history` of the best, and its weights.
+    best: Option<(usize, Weights)>,
+}
+
+impl Run {
+    fn new(start: Weights, training: &Training) -> Result<Run, Problem> {
+        Ok(Run {
+            fit: Fit::new(start, training)?,
+            epoch: 1,
+            batches: 0,
+            order: Order::new(training.seed),
+            sum: 0.0,
+            count: 0,
+            history: Vec::new(),
+            best: None,
+        })
+    }
+
+    /// Whether all epochs have run, or patience is over.
+    fn is_over(&self, training: &Training) -> bool {
+        let best = self.best.as_ref().map_or(0, |(place, _)| place + 1);
+        let waited = self.history.len() - best;
+        self.epoch > training.epochs
+            || (training.patience > 0 && waited >= training.patience as usize)
+    }
+
+    /// Takes the steps of the epoch that are left. Batches are put together on another thread, two ahead. Returns how long
+    /// steps waited for theirs.
+    fn epoch<O: Objective>(
+        &mut self,
+        objective: &O,
+        training: &Training,
+        examples: &[O::Example],
+        checkpoints: &mut Option<Checkpoints>,
+    ) -> Result<Duration, Problem> {
+        let (seed, first) = (training.seed, self.fit.steps);
+        let left = examples.chunks(training.batch).skip(self.batches);
+        let mut waiting = Duration::ZERO;
+        thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(AHEAD);
+            scope.spawn(move || {
+                for (step, examples) in (first..).zip(left) {
+                    let mut dice = Order::of_step(seed, step);
+                    let batch = objective.batch(examples, &mut dice);
+                    // A step has failed when nobody listens.
+                    if sender.send(batch).is_err() {
+                        break;
+                    }
+                }
+            });
+            loop {
+                let begin = Instant::now();
+                let Ok(batch) = receiver.recv() else { break };
+                waiting += begin.elapsed();
+                let loss = self.fit.step(objective, batch?, training, self.epoch)?;
+                self.batches += 1;
+                self.sum += loss.mean * loss.count as f64;
+                self.count += loss.count;
+                if let Some(checkpoints) = checkpoints.as_mut().filter(|c| c.is_due()) {
+                    let (progress, tensors) = self.checkpoint()?;
+                    checkpoints.write(progress, tensors)?;
+                }
+            }
+            Ok(waiting)
+        })
+    }
+
+    fn end_epoch(&mut self, now: Epoch, order: Order) {
+        self.history.push(now);
+        self.order = order;
+        self.epoch += 1;
+        self.batches = 0;
+        self.sum = 0.0;
+        self.count = 0;
+    }
+
+    fn checkpoint(&self) -> Result<(Progress, Vec<(String, Tensor)>), Problem> {
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect();
+        let past = |e: &Epoch| (e.epoch, e.loss.to_bits(), bits(&e.valid));
+        let progress = Progress {
+            steps: self.fit.steps,
+            epoch: self.epoch,
+            batches: self.batches,
+            order: self.order.state(),
+            sum: self.sum.to_bits(),
+            count: self.count,
+            history: self.history.iter().map(past).collect(),
+            best: self.best.as_ref().map(|(place, _)| *place),
+            ..Progress::default()
+        };
+        let mut tensors = self.fit.weights.prefixed("weights")?;
+        tensors.extend(self.fit.optimizer.to_tensors(&self.fit.weights)?);
+        if let Some(average) = &self.fit.average {
+            tensors.extend(average.prefixed("average")?);
+        }
+        if let Some((_, best)) = &self.best {
+            tensors.extend(best.prefixed("best")?);
+        }
+        Ok((progress, tensors))
+    }
+
+    /// Takes on the state of a checkpoint, which is of this training.
+    fn restore(
+        &mut self,
+        progress: &Progress,
+        tensors: Vec<(String, Tensor)>,
+    ) -> Result<(), Problem> {
+        let mut tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
+        let mut take = |name: &str| {
+            let tensor = tensors.remove(name);
+            tensor.ok_or_else(|| TchError::Shape(format!("the checkpoint lacks `{name}`")))
+        };
+        let mut fill = |weights: &mut Weights, prefix: &str| {
+            tch::no_grad(|| {
+                for weight in weights.iter_mut() {
+                    let value = take(&format!("{prefix}.{}", weight.name))?;
+                    weight.tensor.f_copy_(&value)?;
+                }
+                Ok::<_, TchError>(())
+            })
+        };
+        fill(&mut self.fit.weights, "weights")?;
+        if let Some(average) = &mut self.fit.average {
+            fill(average, "average")?;
+        }
+        self.best = match progress.best {
+            Some(place) => {
+                let mut best = self.fit.weights.duplicate()?;
+                fill(&mut best, "best")?;
+                Some((place, best))
+            }
+            None => None,
+        };
+        self.fit.steps = progress.steps;
+        let weights = &self.fit.weights;
+        self.fit.optimizer.restore(weights, progress.steps, take)?;
+        self.epoch = progress.epoch;
+        self.batches = progress.batches;
+        self.order = Order::from_state(progress.order);
+        self.sum = f64::from_bits(progress.sum);
+        self.count = progress.count;
+        let floats = |bits: &[u64]| bits.iter().map(|bits| f64::from_bits(*bits)).collect();
+        let past = |(epoch, loss, valid): &(u32, u64, Vec<u64>)| Epoch {
+            epoch: *epoch,
+            loss: f64::from_bits(*loss),
+            valid: floats(valid),
+        };
+        self.history = progress.history.iter().map(past).collect();
+        Ok(())
+    }
 }
 
 /// What changes with every step.
@@ -163,6 +359,8 @@ impl Fit {
     ) -> Result<Loss, Problem> {
         self.steps += 1;
         let lr = training.learning_rate(self.steps, epoch);
+        // Dropout then depends on the step alone and not on those before it, so a checkpoint need not hold a generator.
+        tch::manual_seed(Order::of_step(training.seed, self.steps).bits() as i64);
         let loss = objective.learn(&self.weights, batch)?;
         let diverged = |what| diverged(what, self.steps, epoch, lr);
         if !loss.mean.is_finite() {

@@ -222,6 +222,17 @@ impl Weights {
         self.0.iter().map(copy).collect()
     }
 
+    /// As [`Weights::to_tensors`], each name after a prefix.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub fn prefixed(&self, prefix: &str) -> Result<Vec<(String, Tensor)>, TchError> {
+        let tensors = self.to_tensors()?.into_iter();
+        Ok(tensors
+            .map(|(name, tensor)| (format!("{prefix}.{name}"), tensor))
+            .collect())
+    }
+
     /// The device that they are on.
     pub fn device(&self) -> Device {
         self.0.first().map_or(Device::Cpu, |w| w.tensor.device())

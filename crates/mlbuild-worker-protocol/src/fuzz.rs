@@ -5,16 +5,18 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{FromWorker, ToWorker, read, write};
 
-const FROM: [&str; 5] = [
+const FROM: [&str; 6] = [
     r#"{"type":"hello","protocol":1,"worker":"w 1","library":"l 2","gpus":0}"#,
     r#"{"type":"heartbeat"}"#,
     r#"{"type":"epoch","epoch":1,"epochs":30,"metrics":{"loss":1.5,"valid_ndcg@10":0.1}}"#,
+    r#"{"type":"resumed","step":17}"#,
     r#"{"type":"done","metrics":{"epochs":30}}"#,
     r#"{"type":"failed","code":"train::diverged","message":"m","help":null}"#,
 ];
 
-const TO: [&str; 2] = [
-    r#"{"type":"train","model":{"architecture":"sasrec","params":{"dim":64,"lr":0.001,"x":true,"y":"z"},"items":9},"input":"/i","validate":null,"output":"/o","threads":2,"device":"cpu"}"#,
+const TO: [&str; 3] = [
+    r#"{"type":"train","model":{"architecture":"sasrec","params":{"dim":64,"lr":0.001,"x":true,"y":"z"},"items":9},"input":"/i","validate":null,"output":"/o","checkpoint":null,"threads":2,"device":"cpu"}"#,
+    r#"{"type":"train","model":{"architecture":"lstm","params":{},"items":9},"input":"/i","validate":"/v","output":"/o","checkpoint":{"folder":"/c","seconds":0.5},"threads":2,"device":"cpu"}"#,
     r#"{"type":"predict","model":{"architecture":"sasrec","params":{},"items":9},"weights":"/w","input":"/i","output":"/o","k":10,"exclude_seen":false,"threads":2,"device":"gpu"}"#,
 ];
 

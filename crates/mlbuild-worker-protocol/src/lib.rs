@@ -2,7 +2,8 @@
 //!
 //! A frame is a little-endian `u32` length and that many bytes of UTF-8 JSON, one message (`spec/worker-protocol.md`).
 //! The worker speaks first: [`FromWorker::Hello`]. Then the client sends one [`ToWorker::Train`] or
-//! [`ToWorker::Predict`], receives any number of [`FromWorker::Epoch`] and [`FromWorker::Heartbeat`], and at last one
+//! [`ToWorker::Predict`], receives any number of [`FromWorker::Epoch`] and [`FromWorker::Heartbeat`] (with a checkpoint
+//! perhaps a [`FromWorker::Resumed`] first), and at last one
 //! [`FromWorker::Done`] or [`FromWorker::Failed`]; then the worker exits. End of input on the worker's side means that
 //! the client is gone or no longer interested: the worker exits at once. Bulk data travels in safetensors files.
 //!
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol. Both sides must have the same.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The longest frame that either side accepts.
 pub const MAX_FRAME_BYTES: u32 = 16 << 20;
@@ -70,6 +71,16 @@ pub struct Model {
     pub items: u64,
 }
 
+/// Where checkpoints are kept.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// A folder of this work's own: the same for the same inputs, parameters and threads, and for nothing else. It may
+    /// not exist yet. The worker removes nothing from it but its own older checkpoints.
+    pub folder: PathBuf,
+    /// The least time between two, in seconds; 0 for one after every step.
+    pub seconds: f64,
+}
+
 /// Messages to the worker.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -85,6 +96,8 @@ pub enum ToWorker {
         validate: Option<PathBuf>,
         /// Where to write the weights (safetensors); does not exist yet.
         output: PathBuf,
+        /// Where an interrupted training is gone on with, and how often it is kept.
+        checkpoint: Option<Checkpoint>,
         /// CPU threads.
         threads: u32,
         /// The accelerator.
@@ -129,6 +142,11 @@ pub enum FromWorker {
     },
     /// Still alive; sent at least every second while working.
     Heartbeat,
+    /// Training goes on from a checkpoint. The epochs that had ended before it follow, then the new ones.
+    Resumed {
+        /// Steps that had been taken.
+        step: u64,
+    },
     /// An epoch ended.
     Epoch {
         /// The epoch, from 1.

@@ -192,6 +192,7 @@ impl<'a> Console<'a> {
                 let of = epochs.map_or(String::new(), |epochs| format!("/{epochs}"));
                 (format!("epoch {epoch}{of}  {}", figures.join("  ")), true)
             }
+            Progress::Resumed { step } => (format!("resumed at step {step}"), true),
             Progress::Log { line } => {
                 if self.terminal.verbose {
                     self.line(&format!("           {label} | {line}"));

@@ -83,6 +83,12 @@ pub(crate) fn memory_bytes() -> u64 {
     total.unwrap_or(4 << 30).min(limit.unwrap_or(u64::MAX))
 }
 
+/// The least time between two checkpoints of a training, in seconds: `MLBUILD_CHECKPOINT_SECONDS`.
+pub(crate) fn checkpoint_every() -> Option<std::time::Duration> {
+    let seconds = var("MLBUILD_CHECKPOINT_SECONDS")?.parse().ok()?;
+    std::time::Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// The libtorch worker: `MLBUILD_TORCH`, else `mlbuild-torch` beside this program, else on the `PATH`.
 pub(crate) fn worker() -> Option<PathBuf> {
     if let Some(path) = var("MLBUILD_TORCH") {

@@ -160,6 +160,12 @@ mod nvml {
     const TEXT_BYTES: usize = 256;
 
     type Device = *mut c_void;
+    type Plain = unsafe extern "C" fn() -> c_int;
+    type Text = unsafe extern "C" fn(*mut c_char, c_uint) -> c_int;
+    type Count = unsafe extern "C" fn(*mut c_uint) -> c_int;
+    type ByNumber = unsafe extern "C" fn(c_uint, *mut Device) -> c_int;
+    type DeviceText = unsafe extern "C" fn(Device, *mut c_char, c_uint) -> c_int;
+    type DeviceMemory = unsafe extern "C" fn(Device, *mut Memory) -> c_int;
 
     /// As the library lays it out.
     #[repr(C)]
@@ -172,13 +178,13 @@ mod nvml {
 
     /// The functions of the library that are asked. All return 0 for success.
     struct Library {
-        shutdown: unsafe extern "C" fn() -> c_int,
-        driver: unsafe extern "C" fn(*mut c_char, c_uint) -> c_int,
-        count: unsafe extern "C" fn(*mut c_uint) -> c_int,
-        device: unsafe extern "C" fn(c_uint, *mut Device) -> c_int,
-        name: unsafe extern "C" fn(Device, *mut c_char, c_uint) -> c_int,
-        uuid: unsafe extern "C" fn(Device, *mut c_char, c_uint) -> c_int,
-        memory: unsafe extern "C" fn(Device, *mut Memory) -> c_int,
+        shutdown: Plain,
+        driver: Text,
+        count: Count,
+        device: ByNumber,
+        name: DeviceText,
+        uuid: DeviceText,
+        memory: DeviceMemory,
     }
 
     impl Library {
@@ -202,16 +208,21 @@ mod nvml {
             };
             // SAFETY: each has the type that the library's header gives to the function of its name.
             let (init, library) = unsafe {
-                type Init = unsafe extern "C" fn() -> c_int;
-                let init: Init = mem::transmute::<*mut c_void, Init>(find(c"nvmlInit_v2")?);
+                let init = mem::transmute::<*mut c_void, Plain>(find(c"nvmlInit_v2")?);
                 let library = Self {
-                    shutdown: mem::transmute(find(c"nvmlShutdown")?),
-                    driver: mem::transmute(find(c"nvmlSystemGetDriverVersion")?),
-                    count: mem::transmute(find(c"nvmlDeviceGetCount_v2")?),
-                    device: mem::transmute(find(c"nvmlDeviceGetHandleByIndex_v2")?),
-                    name: mem::transmute(find(c"nvmlDeviceGetName")?),
-                    uuid: mem::transmute(find(c"nvmlDeviceGetUUID")?),
-                    memory: mem::transmute(find(c"nvmlDeviceGetMemoryInfo")?),
+                    shutdown: mem::transmute::<*mut c_void, Plain>(find(c"nvmlShutdown")?),
+                    driver: mem::transmute::<*mut c_void, Text>(find(
+                        c"nvmlSystemGetDriverVersion",
+                    )?),
+                    count: mem::transmute::<*mut c_void, Count>(find(c"nvmlDeviceGetCount_v2")?),
+                    device: mem::transmute::<*mut c_void, ByNumber>(find(
+                        c"nvmlDeviceGetHandleByIndex_v2",
+                    )?),
+                    name: mem::transmute::<*mut c_void, DeviceText>(find(c"nvmlDeviceGetName")?),
+                    uuid: mem::transmute::<*mut c_void, DeviceText>(find(c"nvmlDeviceGetUUID")?),
+                    memory: mem::transmute::<*mut c_void, DeviceMemory>(find(
+                        c"nvmlDeviceGetMemoryInfo",
+                    )?),
                 };
                 (init, library)
             };

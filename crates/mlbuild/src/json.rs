@@ -128,6 +128,9 @@ pub(crate) fn event(event: &Event, sources: &[SourceText]) -> Value {
                 } => json!({
                     "event": "epoch", "target": target, "epoch": epoch, "epochs": epochs, "metrics": metrics,
                 }),
+                Progress::Resumed { step } => {
+                    json!({ "event": "resumed", "target": target, "step": step })
+                }
                 Progress::Log { line } => json!({ "event": "log", "target": target, "line": line }),
             }
         }

@@ -117,11 +117,13 @@ fn worker_settings() -> WorkerSettings {
     // Where a libtorch with CUDA is; which GPUs it may use is the engine's to say.
     const NAME: &str = "LD_LIBRARY_PATH";
     let variables = env::var(NAME).map(|value| (NAME.to_owned(), value.into()));
-    WorkerSettings {
+    let mut settings = WorkerSettings {
         program: env::worker(),
         env: variables.into_iter().collect(),
         ..WorkerSettings::default()
-    }
+    };
+    settings.checkpoint_every = env::checkpoint_every().unwrap_or(settings.checkpoint_every);
+    settings
 }
 
 /// What the libtorch worker says of itself, or why it says nothing.

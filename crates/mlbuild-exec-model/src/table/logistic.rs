@@ -230,3 +230,75 @@ impl Problem<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::matrix::tests::matrix;
+    use crate::table::solve::dot;
+
+    /// Numbers from 0 to 1 that look random, the same ones every time.
+    fn noise(seed: u64) -> impl FnMut() -> f64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        }
+    }
+
+    /// With a penalty there is always one minimum: both methods find it, whatever the rows, to the end of their digits.
+    #[test]
+    fn both_methods_find_the_one_minimum_of_any_rows() {
+        let never = || false;
+        for seed in 1..40 {
+            let mut next = noise(seed);
+            let classes = 2 + (seed % 3) as usize;
+            let dense: Vec<f64> = (0..3 * 60).map(|_| 4.0 * next() - 2.0).collect();
+            let slots: Vec<u32> = (0..60).map(|_| (3.0 * next()) as u32).collect();
+            let matrix = matrix(3, &dense, 3, &slots);
+            let label = |row: usize| {
+                let pull = dense[3 * row] + f64::from(slots[row]) + 1.5 * next();
+                (pull.abs() as u32).min(classes as u32 - 1)
+            };
+            let labels: Vec<u32> = (0..60).map(label).collect();
+            let problem = Problem {
+                matrix: &matrix,
+                classes: &labels,
+                outputs: match classes {
+                    2 => Outputs::One,
+                    classes => Outputs::Each(classes),
+                },
+                weights: &[1.0; 60],
+                l2: 10.0_f64.powi(seed as i32 % 5 - 3),
+                groups: &[],
+            };
+            let variables = problem.outputs.count() * 7;
+            let exact = newton(&problem, variables, &never).ok().unwrap();
+            let (_, gradient) = problem.gradient(&exact.at);
+            assert!(dot(&gradient, &gradient).sqrt() < 1e-10, "{seed}");
+            assert!(exact.iterations < 20, "{seed}: {}", exact.iterations);
+            let close = lbfgs(&problem, variables, &never).ok().unwrap();
+            for (a, b) in exact.at.iter().zip(&close.at) {
+                assert!((a - b).abs() < 1e-5, "{seed}: {a} {b}");
+            }
+        }
+    }
+
+    /// Where classes fall apart and nothing holds the weights, there is no answer.
+    #[test]
+    fn classes_without_a_doubt_have_no_minimum_without_a_penalty() {
+        let matrix = matrix(1, &[-2.0, -1.0, 1.0, 2.0], 0, &[]);
+        let problem = Problem {
+            matrix: &matrix,
+            classes: &[0, 0, 1, 1],
+            outputs: Outputs::One,
+            weights: &[1.0; 4],
+            l2: 0.0,
+            groups: &[],
+        };
+        let found = newton(&problem, 2, &|| false);
+        assert_eq!(found.err(), Some(NoMinimum::Endless));
+    }
+}

@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mlbuild_action::{Device, Failure, Predict, Request, Train, Value};
-use mlbuild_worker_protocol::{Device as WireDevice, Model as WireModel, ParamValue, ToWorker};
+use mlbuild_worker_protocol::{
+    Checkpoint, Device as WireDevice, Model as WireModel, ParamValue, ToWorker,
+};
 
 use crate::artifact::{Model, WEIGHTS};
 use crate::catalog::Catalog;
@@ -34,15 +36,18 @@ pub struct WorkerSettings {
     pub env: BTreeMap<String, OsString>,
     /// After how long without any message a worker is taken for hung and killed.
     pub silence: Duration,
+    /// The least time between two checkpoints of a training.
+    pub checkpoint_every: Duration,
 }
 
 impl Default for WorkerSettings {
-    /// No program, no variables, a minute of silence.
+    /// No program, no variables, a minute of silence, half a minute between checkpoints.
     fn default() -> Self {
         Self {
             program: None,
             env: BTreeMap::new(),
             silence: Duration::from_secs(60),
+            checkpoint_every: Duration::from_secs(30),
         }
     }
 }
@@ -69,6 +74,10 @@ pub(crate) fn train(
         input,
         validate,
         output: output.clone(),
+        checkpoint: Some(Checkpoint {
+            folder: request.checkpoints.to_owned(),
+            seconds: settings.checkpoint_every.as_secs_f64(),
+        }),
         threads: train.threads,
         device: to_device(train.device),
     };

@@ -167,6 +167,9 @@ impl Session<'_> {
         loop {
             match self.hear(heard)? {
                 FromWorker::Heartbeat => {}
+                FromWorker::Resumed { step } => {
+                    (self.request.progress)(Progress::Resumed { step });
+                }
                 FromWorker::Epoch {
                     epoch,
                     epochs,

@@ -154,6 +154,7 @@ fn training_forwards_epochs_and_keeps_the_weights() {
         .line("echo warming up >&2")
         .line("echo \"threads $OMP_NUM_THREADS extra $EXTRA home ${HOME-none}\" >&2")
         .say(&FromWorker::Heartbeat)
+        .say(&FromWorker::Resumed { step: 7 })
         .say(&epoch(1))
         .say(&epoch(2))
         .line(&copy(&weights, &output.join("model.safetensors")))
@@ -167,6 +168,7 @@ fn training_forwards_epochs_and_keeps_the_weights() {
     assert_eq!(result.metrics, metrics("epochs", 2.0));
 
     let progress = bench.progress.lock().unwrap();
+    assert!(progress.contains(&Progress::Resumed { step: 7 }));
     let epochs = progress.iter().filter_map(|progress| match progress {
         Progress::Epoch { epoch, epochs, .. } => Some((*epoch, *epochs)),
         _ => None,
@@ -184,6 +186,7 @@ fn training_forwards_epochs_and_keeps_the_weights() {
         model,
         input,
         validate,
+        checkpoint,
         threads,
         ..
     } = read(&mut asked.as_slice()).unwrap()
@@ -191,6 +194,9 @@ fn training_forwards_epochs_and_keeps_the_weights() {
         panic!("asked to train")
     };
     assert_eq!((model.items, threads), (4, 1));
+    let checkpoint = checkpoint.unwrap();
+    assert_eq!(checkpoint.folder, bench.path().join("checkpoints"));
+    assert_eq!(checkpoint.seconds, 30.0);
     assert_eq!(model.params["dim"], ParamValue::Int(4));
     let file = TensorFile::read("input", &input).unwrap();
     assert_eq!(file.i64("items").unwrap(), (vec![5], vec![0, 1, 2, 2, 0]));
@@ -286,7 +292,7 @@ fn another_version_is_refused_and_both_are_named() {
     assert!(matches!(refused, Failure::Environment(_)));
     let refused = diagnostic(refused);
     assert_eq!(refused.code, "worker::version");
-    assert!(refused.message.contains("protocol 9") && refused.message.contains("protocol 1"));
+    assert!(refused.message.contains("protocol 9") && refused.message.contains("protocol 2"));
 
     let refused = diagnostic(failure(|script| {
         script.say(&hello(PROTOCOL, "libtorch 2.110.0"))

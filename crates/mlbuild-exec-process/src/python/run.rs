@@ -104,7 +104,7 @@ pub(crate) fn run(
     let said = said.map_err(|diagnostic| Failure::Failed(diagnostic.detail(tail.clone())));
     let failure = match ending {
         Ending::Cancelled => return Err(Failure::Cancelled),
-        Ending::Hopeless => return said.map(Output::from),
+        Ending::Hopeless => return Err(said.expect_err("its events say why it was stopped")),
         Ending::TimedOut => timed_out(&name, python, tail),
         Ending::Exited(status) => match stage.outcome() {
             Some(Outcome::Done) if status.success() => {

@@ -349,7 +349,7 @@ fn kinds_fit() {
       help: give `data:files` a `format` to read its files as a table
     graph::not-a-model: `model:c` cannot be applied: rule `command` makes it
       mlbuild.toml:15:11 `"model:c"`: not trained
-      help: `predict` applies models that `train` makes; use `command` for others
+      help: `predict` applies models that `train` makes; for others write a function: `python = "module:function"` with `inputs = ["model:c", "data:keyless"]`
     graph::no-key: `data:keyless` has no key, and `data:q` needs one
       mlbuild.toml:19:9 `"data:keyless"`: has no key
       help: say which columns identify a row of `data:keyless`: `key = ["id"]`

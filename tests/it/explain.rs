@@ -61,6 +61,34 @@ fn why_names_the_changed_column_of_a_rebuilt_target() {
 }
 
 #[test]
+fn why_says_afterwards_what_changed_and_was_not_read() {
+    let project = Project::sums();
+    project.build(&["data:page"]);
+    project.write("raw/orders.csv", "id,amount,note\n1,10,a\n2,32,c\n");
+    project.build(&["data:page"]).built(&["data:orders"]);
+    project.build(&["data:page"]);
+    let why = project.run(&["why", "data:total"]).stdout;
+    let lines: Vec<&str> = why.lines().collect();
+    assert!(
+        lines[1].starts_with("data:total stayed as it was on "),
+        "{why}"
+    );
+    assert!(lines[1].ends_with(" (run 2):"), "{why}");
+    assert_eq!(lines[2], "  data:orders: column note changed, not read");
+    assert!(lines[3].ends_with(" (run 1):"), "{why}");
+
+    // Once it is built again, that is what there is to say.
+    project.write("raw/orders.csv", "id,amount,note\n1,10,a\n2,33,c\n");
+    project.build(&["data:page"]);
+    let why = project.run(&["why", "data:total"]).stdout;
+    assert!(!why.contains("stayed"), "{why}");
+    assert!(
+        why.contains("(run 4):\n  data:orders: column amount changed"),
+        "{why}"
+    );
+}
+
+#[test]
 fn why_names_files_that_came_and_went() {
     let project = Project::sums();
     project.build(&["data:orders"]);

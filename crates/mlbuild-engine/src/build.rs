@@ -32,7 +32,7 @@ use crate::plan::{description_reasons, restore_reasons};
 use crate::project::{Executors, Options, Project};
 use crate::reads::{Reads, input_digests};
 use crate::reason::StaleReason;
-use crate::record::{Recorder, reason_text, stage_record, target_record};
+use crate::record::{Recorder, reason_text, stage_record, target_record, unread_text};
 use crate::resolve::{Context, Material, Resolved, Sources, resolve, stage_name};
 use crate::schedule::{Queue, Schedule, Started, remaining_paths};
 use crate::snapshot::{Settled, Snapshot};
@@ -619,7 +619,7 @@ impl<'a> Building<'a, '_, '_> {
             project,
             label,
             outcome,
-            reason_text(&reasons),
+            reason_text(&reasons).or_else(|| unread_text(&unread)),
             target.started,
             ended,
             digest,

@@ -52,7 +52,9 @@ pub use pin::pin;
 pub use plan::{Planned, Verdict, plan};
 pub use project::{Executors, Options, Project, TableFiles, lineage_path, state_folder};
 pub use reason::{Change, ColumnChange, FileChange, PointChange, StaleReason, Unread};
-pub use record::{Estimate, Recorder, RunRecord, estimates, last_rebuild, open_lineage};
+pub use record::{
+    Estimate, Recorder, RunRecord, estimates, last_rebuild, last_spared, open_lineage,
+};
 pub use schedule::Slots;
 pub use snapshot::{Question, Snapshot};
 pub use verify::{Difference, Reproduction, RowDifference, Verified, VerifyOptions, verify};

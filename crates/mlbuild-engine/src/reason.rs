@@ -856,6 +856,82 @@ mod tests {
         check(&gone, &["data:b: read before, not now"]);
     }
 
+    /// The parts that `spec/action-key.md` lists, with a name for each placeholder.
+    fn documented_parts() -> BTreeSet<String> {
+        let page = include_str!("../../../spec/action-key.md");
+        let (_, table) = page.split_once("\n| part | of | value |\n").unwrap();
+        let rows = table
+            .lines()
+            .skip(1)
+            .take_while(|line| line.starts_with('|'));
+        // Every other piece between backticks of the first cell is a name.
+        let names =
+            rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
+        let part = |name: &str| {
+            // `input.NAME.key`, `.columns`: the second is short for the same beginning.
+            let whole = match name.strip_prefix('.') {
+                Some(end) => format!("input.NAME.{end}"),
+                None => name.to_owned(),
+            };
+            let names = [
+                ("NAME", "n"),
+                ("INPUT", "data:x"),
+                ("COLUMN", "a"),
+                ("FILE", "lib/a.py"),
+                (".N", ".0"),
+                ("*", "a"),
+            ];
+            names
+                .iter()
+                .fold(whole, |name, (place, like)| name.replace(place, like))
+        };
+        names.map(part).collect()
+    }
+
+    #[test]
+    fn no_documented_part_of_a_key_lacks_a_reason_with_what_was_and_is() {
+        let parts = documented_parts();
+        assert!(parts.len() > 40, "{parts:?}");
+        // What a reason says of old and new by name, not by value: contents have no value that people know.
+        let by_name = [
+            "input.n.files",
+            "input.n.column.a",
+            "plan",
+            "code.lib/a.py",
+            "code.lib/a.py.n",
+        ];
+        for part in &parts {
+            let with = |value: Option<&str>| {
+                let mut all: BTreeMap<String, String> = parts
+                    .iter()
+                    .map(|name| (name.clone(), "1".to_owned()))
+                    .collect();
+                match value {
+                    Some(value) => all.insert(part.clone(), value.to_owned()),
+                    None => all.remove(part),
+                };
+                Description::from_parts(all)
+            };
+            for (old, new) in [
+                (Some("71"), Some("72")),
+                (None, Some("72")),
+                (Some("71"), None),
+            ] {
+                let files = |_: &str, _: &str| Vec::new();
+                let reasons = reasons(&with(old), &with(new), &files);
+                let [reason] = &reasons[..] else {
+                    panic!("{part}: one part, one reason: {reasons:?}");
+                };
+                let text = reason.to_string();
+                let says = |value: Option<&str>| value.is_none_or(|value| text.contains(value));
+                assert!(
+                    by_name.contains(&&**part) || (says(old) && says(new)),
+                    "{part}: {text}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn no_part_of_a_description_lacks_a_reason() {
         for (name, value) in BASE {

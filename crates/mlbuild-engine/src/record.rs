@@ -19,7 +19,7 @@ use mlbuild_manifest::{Label, Variant};
 use crate::columns::flows;
 use crate::pick;
 use crate::project::{Project, lineage_path, state_folder};
-use crate::reason::StaleReason;
+use crate::reason::{StaleReason, Unread};
 use crate::resolve::{Material, Resolved, stage_name};
 use crate::{Outcome, Summary};
 
@@ -56,7 +56,7 @@ const WAIT: Micros = 200_000;
 enum State<'a> {
     /// Nothing has been recorded.
     Idle(&'a mut Lineage),
-    Running(Run<'a>),
+    Running(Box<Run<'a>>),
     /// There is no database, or it has failed.
     Off,
 }
@@ -229,7 +229,7 @@ impl<'a> Recorder<'a> {
 
     fn write(&mut self, what: impl FnOnce(&mut Run<'a>) -> Result<(), LineageError>) {
         self.state = match std::mem::replace(&mut self.state, State::Off) {
-            State::Idle(lineage) => State::Running(lineage.begin_run(self.start.clone())),
+            State::Idle(lineage) => State::Running(Box::new(lineage.begin_run(self.start.clone()))),
             other => other,
         };
         if let State::Running(run) = &mut self.state
@@ -366,6 +366,12 @@ pub(crate) fn reason_text(reasons: &[StaleReason]) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
+/// What changed in a target's inputs without concerning it, a line each.
+pub(crate) fn unread_text(unread: &[Unread]) -> Option<String> {
+    let lines: Vec<String> = unread.iter().map(ToString::to_string).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
 /// What earlier builds say of building a target again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Estimate {
@@ -408,6 +414,18 @@ pub fn estimates(
 pub fn last_rebuild(project: &Project, label: &Label) -> Result<Option<Rebuild>, LineageError> {
     match Lineage::open_read_only(&lineage_path(&project.root))? {
         Some(lineage) => lineage.last_rebuild(&label.to_string(), project.profile.as_deref()),
+        None => Ok(None),
+    }
+}
+
+/// When `label` last stayed as it was under the project's profile although columns of its inputs had changed, and which; `None`
+/// if it was built or restored since, or that never happened.
+///
+/// # Errors
+/// Those of reading the lineage database.
+pub fn last_spared(project: &Project, label: &Label) -> Result<Option<Rebuild>, LineageError> {
+    match Lineage::open_read_only(&lineage_path(&project.root))? {
+        Some(lineage) => lineage.last_spared(&label.to_string(), project.profile.as_deref()),
         None => Ok(None),
     }
 }

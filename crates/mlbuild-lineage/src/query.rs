@@ -65,14 +65,14 @@ pub struct Maker {
     pub run: RunId,
 }
 
-/// The last time a target was built or restored.
+/// The last time a target was built or restored, or stayed as it was for a reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rebuild {
     /// The run.
     pub run: RunId,
     /// When, as `2026-01-31T12:00:00.000Z`.
     pub at: String,
-    /// `built` or `restored`.
+    /// `built`, `restored` or `up_to_date`.
     pub outcome: String,
     /// Why, a line each.
     pub reasons: Vec<String>,
@@ -293,23 +293,44 @@ impl Lineage {
         label: &str,
         profile: Option<&str>,
     ) -> Result<Option<Rebuild>, LineageError> {
+        self.last_told(label, profile, "outcome in ('built', 'restored')")
+    }
+
+    /// When a target last stayed as it was under `profile` and there was something to say about that; `None` if it was built or
+    /// restored since.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn last_spared(
+        &self,
+        label: &str,
+        profile: Option<&str>,
+    ) -> Result<Option<Rebuild>, LineageError> {
+        let told =
+            "(outcome in ('built', 'restored') or (outcome = 'up_to_date' and reason is not null))";
+        let last = self.last_told(label, profile, told)?;
+        Ok(last.filter(|last| last.outcome == "up_to_date"))
+    }
+
+    fn last_told(
+        &self,
+        label: &str,
+        profile: Option<&str>,
+        condition: &str,
+    ) -> Result<Option<Rebuild>, LineageError> {
         let last = format!(
             "select t.run, strftime('%Y-%m-%dT%H:%M:%fZ', t.started / 1e6, 'unixepoch'), t.outcome, \
                     coalesce(t.reason, '') \
-             from target t where t.label = ? and t.outcome in ('built', 'restored') and {} is ? \
-             order by t.id desc limit 1",
+             from target t where t.label = ? and {condition} and {} is ? order by t.id desc limit 1",
             self.profile()
         );
         let rebuild = |row: &rusqlite::Row<'_>| {
+            let reasons: String = row.get(3)?;
             Ok(Rebuild {
                 run: RunId(row.get(0)?),
                 at: row.get(1)?,
                 outcome: row.get(2)?,
-                reasons: row
-                    .get::<_, String>(3)?
-                    .lines()
-                    .map(str::to_owned)
-                    .collect(),
+                reasons: reasons.lines().map(str::to_owned).collect(),
             })
         };
         let found = self.connection.query_row(&last, (label, profile), rebuild);

@@ -724,9 +724,11 @@ fn a_database_of_the_second_schema_is_read_as_it_is_and_gains_profiles_when_it_i
     // As the second schema had it.
     let old = Connection::open(&path).unwrap();
     old.execute_batch(
-        "drop view given_parameters; drop table given; drop view runs; \
-         alter table run drop column profile; create view runs as select id as run, command from run; \
-         pragma user_version = 2",
+        "drop view given_parameters; drop table given; drop view experiments; drop view picks; drop table candidate; \
+         drop view runs; alter table run drop column profile; alter table run drop column user; \
+         alter table run drop column host; create view runs as select id as run, command from run; \
+         drop view actions; alter table action drop column device; \
+         create view actions as select id as action, key from action; pragma user_version = 2",
     )
     .unwrap();
     drop(old);

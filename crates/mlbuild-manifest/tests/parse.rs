@@ -125,7 +125,7 @@ fn unknown_names_get_the_nearest_known_one() {
       help: did you mean `sasrec`?
     manifest::unknown-architecture: unknown architecture `transformer`
       mlbuild.toml:7:9 `"transformer"`: not built in
-      help: the architectures are `constant`, `item_knn`, `linear`, `logistic`, `markov`, `popularity` and `sasrec`
+      help: the architectures are `bert4rec`, `constant`, `gru4rec`, `item_knn`, `linear`, `logistic`, `lstm`, `markov`, `popularity` and `sasrec`
     "#);
     assert_snapshot!(check("[report.r]\npredictions = \"data:p\"\ntruth = \"data:t\"\nmetrics = [\"ndgc@10\", \"mrr\", \"map@0\", \"accuracee\", \"pinball@9\"]\n"), @r#"
     manifest::unknown-metric: unknown metric `ndgc@10`
@@ -196,15 +196,15 @@ fn keys_of_another_subject_and_labels_that_do_not_fit_are_named() {
     manifest::bad-value: a task of 2 labels is `multilabel`
       mlbuild.toml:16:8 `"binary"`: does not fit `label`
       help: several labels are a list of boolean columns: `label = ["is_new", "is_big"]`
+    manifest::bad-value: unknown task `ranking`
+      mlbuild.toml:21:8 `"ranking"`: not a task
+      help: its tasks are `binary`, `multiclass` and `multilabel`
     manifest::bad-parameter: `class_weight` must be `none` or `balanced`
       mlbuild.toml:22:27 `"even"`: not allowed
       help: `class_weight`: `balanced` weighs each row by rows / (classes * rows of its class)
     manifest::bad-parameter: `l2` must be a number from 0 to 1000000000000
       mlbuild.toml:22:40 `-1`: not allowed
       help: `l2`: penalty: what is least is the sum of the rows' log losses plus `l2`/2 times the sum of squared weights, over columns of mean 0 and variance 1
-    manifest::bad-value: unknown task `ranking`
-      mlbuild.toml:21:8 `"ranking"`: not a task
-      help: its tasks are `binary`, `multiclass` and `multilabel`
     "#);
 }
 
@@ -213,7 +213,7 @@ fn a_target_has_one_rule_and_its_kind_has_it() {
     assert_snapshot!(check("[data.x]\ndescription = \"nothing\"\n[model.m]\n"), @r#"
     manifest::no-rule: nothing says how `data:x` is made
       mlbuild.toml:3:7 `x`: has no rule
-      help: add one of `path`, `sql`, `command`, `python` and `predict`, or write `data/x.sql`
+      help: add one of `path`, `sql`, `split`, `command`, `python` and `predict`, or write `data/x.sql`
     manifest::no-rule: nothing says how `model:m` is made
       mlbuild.toml:5:8 `m`: has no rule
       help: add one of `command`, `python` and `train`
@@ -232,15 +232,15 @@ fn a_target_has_one_rule_and_its_kind_has_it() {
     assert_snapshot!(check("[features.x]\npath = \"x.csv\"\n[data.y]\ntrain = \"markov\"\ninput = \"data:x\"\n"), @r#"
     manifest::wrong-kind: rule `path` does not make a feature table
       mlbuild.toml:4:1 `path`: not for kind `features`
-      help: it makes targets of kind `data`; a feature table has one of `sql`, `command` and `python`
+      help: it makes targets of kind `data`; a feature table has one of `sql`, `split`, `command` and `python`
     manifest::wrong-kind: rule `train` does not make a dataset
       mlbuild.toml:6:1 `train`: not for kind `data`
-      help: it makes targets of kind `model`; a dataset has one of `path`, `sql`, `command`, `python` and `predict`
+      help: it makes targets of kind `model`; a dataset has one of `path`, `sql`, `split`, `command`, `python` and `predict`
     "#);
     assert_snapshot!(check("[data.x]\nurl = \"https://a\"\n"), @r#"
     manifest::unknown-rule: rule `url` is not in this version
       mlbuild.toml:4:1 `url`: not yet
-      help: the rules are `path`, `sql`, `command`, `python`, `train`, `predict` and `evaluate`
+      help: the rules are `path`, `sql`, `split`, `command`, `python`, `train`, `predict` and `evaluate`
     "#);
     assert_snapshot!(check("[data]\nx = 3\n"), @r#"
     manifest::wrong-type: `x` must be a table
@@ -485,7 +485,7 @@ fn commands_declare_what_they_name() {
 
 #[test]
 fn parameters_of_architectures_are_known_and_bounded() {
-    assert_snapshot!(check("[model.m]\ntrain = \"sasrec\"\ninput = \"data:x\"\nparams = { dims = 3, layers = \"2\", dropout = 1.5, epochs = 0, lr = 1, dim = 64, heads = 3 }\n[model.n]\ntrain = \"markov\"\ninput = \"data:x\"\nparams = { order = 2 }\n"), @r#"
+    assert_snapshot!(check("[model.m]\ntrain = \"sasrec\"\ninput = \"data:x\"\nparams = { dims = 3, layers = \"2\", dropout = 1.5, epochs = 0, lr = 1 }\n[model.n]\ntrain = \"markov\"\ninput = \"data:x\"\nparams = { order = 2 }\n[model.o]\ntrain = \"sasrec\"\ninput = \"data:x\"\nparams = { dim = 64, heads = 3 }\n"), @r#"
     manifest::unknown-parameter: `sasrec` has no parameter `dims`
       mlbuild.toml:6:12 `dims`: not a parameter
       help: did you mean `dim`?
@@ -497,12 +497,12 @@ fn parameters_of_architectures_are_known_and_bounded() {
       help: `dropout`: share of activations dropped in training
     manifest::bad-parameter: `epochs` must be an integer from 1 to 100000
       mlbuild.toml:6:60 `0`: not allowed
-      help: `epochs`: passes over the training sequences at most; without a validation table, exactly
-    manifest::bad-parameter: `dim` 64 is not a multiple of `heads` 3
-      mlbuild.toml:6:89 `3`: does not divide `dim`
+      help: `epochs`: passes over the training table at most; without a validation table, exactly
     manifest::unknown-parameter: `markov` has no parameter `order`
       mlbuild.toml:10:12 `order`: not a parameter
       help: it has none
+    manifest::bad-parameter: `dim` 64 is not a multiple of `heads` 3
+      mlbuild.toml:14:30 `3`: does not divide `dim`
     "#);
 }
 
@@ -519,7 +519,7 @@ fn every_parameter_ends_in_the_declaration() {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     assert_snapshot!(params.join(" "), @r#"
-    batch=16 dim=32 dropout=0.3 ema=0.99 epochs=20 heads=2 label_smoothing=0.0 layers=2 lr=1.0 max_length=100 patience=10 seed=0 warmup=100 weight_decay=0.01
+    batch=16 clip=0.0 dim=32 dropout=0.3 ema=0.99 epochs=20 heads=2 label_smoothing=0.0 layers=2 loss="softmax" lr=1.0 max_length=100 momentum=0.9 monitor="valid_ndcg@10" negatives=128 optimizer="adamw" patience=10 sampling="popularity" schedule="linear" seed=0 warmup=100 weight_decay=0.01
     "#);
 }
 

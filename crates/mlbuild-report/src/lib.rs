@@ -5,7 +5,7 @@
 //! `report.json` (`spec/report.md`) for machines. A figure that one of them shows is the figure that a gate judged.
 //!
 //! A report is of one kind of predictions, which its metrics say: ranked lists (`lists`, `items`), classes or labels
-//! (`classes`), numbers (`numbers`). Whatever the kind, a figure is a [`statistic::Statistic`], which the bootstrap
+//! (`classes`), numbers (`numbers`). Whatever the kind, a figure is a `Statistic`, which the bootstrap
 //! (`resample`) works out again and again.
 //!
 //! Invariants: input that would make a figure mean something else than its definition (a row twice, a list too short)

@@ -409,7 +409,7 @@ fn the_description_of_a_model_is_as_specified() {
   "params": {
     "l2": 1.0
   },
-  "library": "native 1",
+  "library": "native 2",
   "task": "binary",
   "labels": [
     {

@@ -7,22 +7,20 @@ use mlbuild_worker_protocol::ToWorker;
 use crate::world::{self, ITEMS, World, circle, done, with};
 
 /// Every network, and every loss, sampler, rule and schedule at least once.
-const NETWORKS: [(&str, &[(&str, &str)]); 6] = [
+const NETWORKS: [(&str, &[(&str, &str)]); 5] = [
     ("sasrec", &[("loss", "sampled")]),
     ("sasrec", &[("loss", "bce"), ("sampling", "uniform")]),
     ("gru4rec", &[("schedule", "cosine")]),
     ("lstm", &[("optimizer", "adam"), ("schedule", "constant")]),
     ("bert4rec", &[]),
-    ("bert4rec", &[("loss", "sampled"), ("sampling", "uniform")]),
 ];
 
 /// Rows are up to 11 items long, and BERT4Rec puts its mask after them.
-const PARAMS: [(&str, f64); 5] = [
+const PARAMS: [(&str, f64); 4] = [
     ("dim", 32.0),
     ("epochs", 60.0),
     ("lr", 0.003),
     ("max_length", 12.0),
-    ("negatives", 100.0),
 ];
 
 /// Popularity says nothing about a circle, on which every item is as frequent.
@@ -33,7 +31,14 @@ fn a_pattern_is_learned_by_every_network() {
     world.write("test", &rows, None);
     for (place, (architecture, words)) in NETWORKS.into_iter().enumerate() {
         let name = format!("weights_{place}");
-        let mut request = with(world.train(&name, &PARAMS), architecture, words);
+        // The softmax wants many of them here, the binary loss, where each counts for itself, few.
+        let negatives = if words.contains(&("loss", "bce")) {
+            8.0
+        } else {
+            100.0
+        };
+        let params = [&PARAMS[..], &[("negatives", negatives)]].concat();
+        let mut request = with(world.train(&name, &params), architecture, words);
         if let ToWorker::Train { validate, .. } = &mut request {
             // The last epoch is kept.
             *validate = None;
@@ -41,7 +46,7 @@ fn a_pattern_is_learned_by_every_network() {
         done(&request);
         let mut request = with(world.predict(&name, "test", 3, false), architecture, words);
         if let ToWorker::Predict { model, output, .. } = &mut request {
-            model.params = world::model(&PARAMS).params;
+            model.params = world::model(&params).params;
             // Lists are written once.
             let _ = fs::remove_file(output);
         }

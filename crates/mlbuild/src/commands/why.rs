@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use mlbuild_engine::{Planned, Verdict, last_rebuild};
+use mlbuild_engine::{Planned, Rebuild, Verdict, last_rebuild, last_spared};
 use mlbuild_manifest::Label;
 use serde_json::json;
 
@@ -33,11 +33,12 @@ fn explain(
         return Ok(());
     };
     let history = last_rebuild(&loaded.project, label).map_err(crate::commands::query::failure)?;
+    let spared = last_spared(&loaded.project, label).map_err(crate::commands::query::failure)?;
     if global.json {
         let mut value = json::planned(target, &loaded.sources);
-        value["last_rebuild"] = history.map_or(serde_json::Value::Null, |last| {
-            json!({ "run": last.run.to_string(), "at": last.at, "outcome": last.outcome, "reasons": last.reasons })
-        });
+        let told = |last: Rebuild| json!({ "run": last.run.to_string(), "at": last.at, "outcome": last.outcome, "reasons": last.reasons });
+        value["last_rebuild"] = history.map_or(serde_json::Value::Null, told);
+        value["last_spared"] = spared.map_or(serde_json::Value::Null, told);
         json::print(&value);
         return Ok(());
     }
@@ -77,6 +78,15 @@ fn explain(
         .unread
         .iter()
         .for_each(|unread| say(format!("  {unread}")));
+    if let Some(last) = spared {
+        say(format!(
+            "{label} stayed as it was on {} (run {}):",
+            last.at, last.run
+        ));
+        last.reasons
+            .iter()
+            .for_each(|reason| say(format!("  {reason}")));
+    }
     if let Some(last) = history {
         say(format!(
             "{label} was last {} on {} (run {}):",

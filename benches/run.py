@@ -9,7 +9,7 @@
 
 `--mlbuild FILE` is the binary (target/release/mlbuild), `--work FOLDER` the place for the projects
 (target/bench, on the file system that is measured), `--runs R` how often each tool runs (7). Of ninja, n2
-and make those take part that are on the PATH; `pip install ninja` brings the first.
+and make, and of DVC for files, those take part that are on the PATH; `pip install ninja dvc` brings two.
 
 The tools run in turn, once each a round, after one round that does not count, so that a machine that
 does other things slows all of them alike: compare ratios. A figure is the median of wall time, of the CPU
@@ -206,41 +206,78 @@ class Project:
         self.build = [MLBUILD, "build", "data:read"]
 
 
+class Dvc:
+    """A folder of DVC's alone: it records what `raw` holds."""
+    name = "dvc"
+
+    def __init__(self, kind):
+        self.folder = os.path.join(WORK, f"{kind}-dvc")
+        discard(self.folder)
+        os.makedirs(self.folder)
+        self.build = ["dvc", "init", "-q", "--no-scm"]
+        Run(self.build, self.folder)
+
+    def add(self, what):
+        self.build = ["dvc", "add", "-q", what]
+
+    def look(self):
+        self.build = ["dvc", "status", "-q"]
+
+
 def folder_workloads(n, runs):
     tool = Project("folder", '[data.files]\npath = "raw"\nformat = "files"\n\n'
                    '[data.read]\ncommand = "ls {input:data:files}/raw | wc -l > {out}/count"\ninputs = ["data:files"]\n')
-    for i in range(n):
-        put(os.path.join(tool.folder, f"raw/{i // 1000:03d}/{i:06d}"), f"{i:0200d}\n")
+    others = [Dvc("folder")] if shutil.which("dvc") else []
+    for used in [tool, *others]:
+        for i in range(n):
+            put(os.path.join(used.folder, f"raw/{i // 1000:03d}/{i:06d}"), f"{i:0200d}\n")
     floor = Floor("find -printf %s", ["find", "raw", "-type", "f", "-printf", "%s"], tool.folder)
-    report(f"{n} files, added", rounds([tool], 1, warm=0))
+    for other in others:
+        other.add("raw")
+    report(f"{n} files, added", rounds([tool, *others], 1, warm=0))
     time.sleep(0.1)
-    report(f"{n} files, null", rounds([tool, floor], runs, warm=3))
-    one = os.path.join(tool.folder, "raw/000/000000")
-    report(f"{n} files, one changed", rounds([tool], min(runs, 3), lambda _, i: put(one, f"change {i}\n")))
+    for other in others:
+        other.look()
+    report(f"{n} files, null", rounds([tool, floor, *others], runs, warm=3))
+    for other in others:
+        other.add("raw")
+
+    def change(used, i):
+        put(os.path.join(used.folder, "raw/000/000000"), f"change {i}\n")
+    report(f"{n} files, one changed", rounds([tool, *others], min(runs, 3), change))
 
 
 def big_workloads(gib, runs):
     tool = Project("big", '[data.file]\npath = "raw/file"\nformat = "files"\n\n'
                    '[data.read]\ncommand = "wc -c {input:data:file}/raw/file > {out}/count"\ninputs = ["data:file"]\n')
+    others = [Dvc("big")] if shutil.which("dvc") else []
     file = os.path.join(tool.folder, "raw/file")
-    os.makedirs(os.path.dirname(file))
-    with open(file, "wb") as out:
-        block = os.urandom(1 << 20)
-        for i in range(gib << 10):
-            out.write(i.to_bytes(8, "little") + block[8:])
+    for used in [tool, *others]:
+        os.makedirs(os.path.join(used.folder, "raw"))
+        with open(os.path.join(used.folder, "raw/file"), "wb") as out:
+            block = os.urandom(1 << 20)
+            for i in range(gib << 10):
+                out.write(i.to_bytes(8, "little") + block[8:])
+    for other in others:
+        other.add("raw/file")
     floors = [Floor("cat", ["cat", file], tool.folder), Floor("cp", ["cp", file, file + ".copy"], tool.folder)]
 
     def forget(used, _):
         if used is tool:
             discard(os.path.join(tool.folder, ".mlbuild"))
             discard(os.path.join(tool.folder, "out"))
-            shutil.rmtree(os.path.join(WORK, "trash"), ignore_errors=True)
+        elif used in others:
+            for kept in [".dvc/cache", ".dvc/tmp", "raw/file.dvc"]:
+                discard(os.path.join(used.folder, kept))
         elif used is floors[1]:
             if os.path.exists(file + ".copy"):
                 os.remove(file + ".copy")
-    report(f"{gib} GiB, added", rounds([tool, *floors], min(runs, 3), forget))
+        shutil.rmtree(os.path.join(WORK, "trash"), ignore_errors=True)
+    report(f"{gib} GiB, added", rounds([tool, *floors, *others], min(runs, 3), forget))
     time.sleep(0.1)
-    report(f"{gib} GiB, null", rounds([tool], runs, warm=3))
+    for other in others:
+        other.look()
+    report(f"{gib} GiB, null", rounds([tool, *others], runs, warm=3))
 
 
 def manifest_workloads(n, runs):

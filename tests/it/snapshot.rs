@@ -1,4 +1,4 @@
-//! The snapshot of a null build: used while nothing changed, and of no use after any change at all.
+//! The snapshot of a build: an answer while nothing changed, and what is not to be looked up again where something did.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -208,7 +208,7 @@ fn a_snapshot_answers_as_the_build_that_left_it() {
     let told = |built: &Built| {
         let mut events = built.events.clone();
         let summary = events.last_mut().unwrap();
-        for name in ["duration_ms", "run", "snapshot"] {
+        for name in ["duration_ms", "run", "snapshot", "stood"] {
             summary[name] = Value::Null;
         }
         // Plans are memos as well.
@@ -232,9 +232,9 @@ fn lineage_knows_the_run_that_left_the_snapshot() {
     let before = runs().stdout;
     assert_eq!(summary(&settle(&project))["run"], run);
     assert_eq!(runs().stdout, before, "a repeated answer is no history");
-    let query = format!("select outcome, count(*) as n from targets where run = {run} group by 1");
+    let query = format!("select count(artifact) as n from targets where run = {run}");
     let rows = project.run(&["query", "--format", "csv", &query]).stdout;
-    assert_eq!(rows, "outcome,n\nup_to_date,3\n");
+    assert_eq!(rows, "n\n3\n");
 }
 
 #[test]
@@ -307,6 +307,109 @@ fn what_is_young_leaves_no_snapshot() {
         .unwrap();
     for _ in 0..3 {
         assert!(!is_from_snapshot(&build(&project)));
+    }
+}
+
+/// Two chains of commands, the second in three steps, and one that joins them.
+const CHAINS: &str = r#"
+[model.left]
+command = "cp {src}/left.txt {out}/it"
+srcs = ["left.txt"]
+
+[model.right]
+command = "cp {src}/right.txt {out}/it"
+srcs = ["right.txt"]
+
+[model.further]
+command = "head -n 1 {input:model:right}/it > {out}/it"
+inputs = ["model:right"]
+
+[model.farthest]
+command = "cat {input:model:further}/it > {out}/it"
+inputs = ["model:further"]
+
+[report.both]
+command = "cat {input:model:left}/it {input:model:farthest}/it > {out}/it"
+inputs = ["model:left", "model:farthest"]
+"#;
+
+fn chains() -> Project {
+    Project::new(CHAINS)
+        .file("left.txt", "left\n")
+        .file("right.txt", "right\nmore\n")
+}
+
+#[test]
+fn what_a_change_does_not_concern_is_not_looked_up() {
+    let project = chains();
+    build(&project);
+    settle(&project);
+
+    // No lookup finds a result any more; nobody looks it up.
+    let counters = |built: &Built| {
+        let summary = summary(built);
+        let digested = &summary["sources"]["digested"];
+        (summary["stood"].clone(), digested.clone())
+    };
+    project.write("left.txt", "left still\n");
+    let built = build(&project);
+    built.built(&["model:left", "report:both"]);
+    assert_eq!(counters(&built).0, 3);
+    project.assert_same_as_clean_build(&[]);
+
+    settle(&project);
+    project.write("right.txt", "right\nand more\n");
+    let built = build(&project);
+    // What it makes is what it made: what reads that stands.
+    built.built(&["model:further", "model:right"]);
+    assert_eq!(counters(&built).0, 3);
+    project.assert_same_as_clean_build(&[]);
+
+    settle(&project);
+    let path = project.root().join("right.txt");
+    let times = fs::FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH);
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_times(times)
+        .unwrap();
+    let built = build(&project);
+    built.built(&[]);
+    assert_eq!(counters(&built), (4.into(), 1.into()), "touched");
+    assert!(!is_from_snapshot(&built));
+}
+
+/// A build that runs or fails leaves what the next one goes by.
+#[test]
+fn every_build_leaves_what_stands() {
+    let project = chains();
+    build(&project);
+    settle(&project);
+    project.replace("mlbuild.toml", "cp {src}/left.txt {out}/it", "false");
+    let failed = project.try_build(&["-k"]);
+    assert_eq!(failed.ran.exit, Some(1));
+    // A failure is tried again, whatever stands.
+    let again = project.try_build(&["-k"]);
+    assert_eq!(again.ran.exit, Some(1));
+    assert_eq!(summary(&again)["failed"][0], "model:left");
+    assert_eq!(summary(&again)["skipped"][0], "report:both");
+
+    project.replace("mlbuild.toml", "false", "cp {src}/left.txt {out}/it");
+    build(&project);
+    settle(&project);
+    for text in ["one\n", "two\n"] {
+        project.write("right.txt", text);
+        let built = build(&project);
+        built.built(&[
+            "model:farthest",
+            "model:further",
+            "model:right",
+            "report:both",
+        ]);
+        // Unless it was too young to be sure of when the last build looked at it.
+        assert!(summary(&built)["stood"].as_u64().unwrap() <= 1);
+        project.assert_same_as_clean_build(&[]);
     }
 }
 

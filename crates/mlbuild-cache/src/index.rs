@@ -31,7 +31,7 @@ use crate::stat::{Stat, mtime};
 use crate::swap::swap;
 
 /// A file younger than this at the start of the build is looked at twice: more than any clock tick.
-const YOUNG: Duration = Duration::from_millis(50);
+pub const YOUNG: Duration = Duration::from_millis(50);
 
 /// What is known of a file's content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -57,14 +57,14 @@ pub use checkpoints::Checkpoint;
 pub use error::CacheError;
 pub use fsck::{Checked, Flaw, Part, Problem};
 pub use gc::{Count, Garbage, Garbages, Keep, Limits};
-pub use index::{FileDigest, Looks, StatIndex};
+pub use index::{FileDigest, Looks, StatIndex, YOUNG};
 pub use lock::{Holder, ProjectLock};
 pub use objects::Batch;
 pub use pins::Pin;
-pub use results::LastBuild;
+pub use results::{LastBuild, WrittenResult};
 pub use scratch::Scratch;
 pub use stat::{Stat, Viewpoint};
-pub use tree::{Destination, MaterializeMode, Published};
+pub use tree::{Destination, MaterializeMode};
 pub use usage::Usage;
 
 use error::At;
@@ -126,6 +126,25 @@ impl Cache {
             folders.push(folder);
         }
         folders
+    }
+
+    /// What `stat` says of one of these [`folders`](Self::folders), in which any later change will show: a young one is made
+    /// to look older, by an age that no clock gives it again. The caller holds the project's lock.
+    ///
+    /// # Errors
+    /// Those of looking at it and of setting its age.
+    pub fn settle_folder(
+        &self,
+        folder: &Path,
+        is_young: impl Fn(&Stat) -> bool,
+    ) -> Result<Stat, CacheError> {
+        let look = || fs::metadata(folder).map(|metadata| Stat::of(&metadata));
+        let stat = look().at("look at", folder)?;
+        if !is_young(&stat) {
+            return Ok(stat);
+        }
+        disk::age(folder, YOUNG).at("set the time of", folder)?;
+        look().at("look at", folder)
     }
 
     fn version_path(&self) -> PathBuf {

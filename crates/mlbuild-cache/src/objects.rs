@@ -196,6 +196,48 @@ impl Cache {
     }
 }
 
+/// A copy of a file in `tmp/`, not yet synced; removed when dropped, unless it has its name by then.
+pub(crate) struct Aside {
+    pub(crate) path: PathBuf,
+    /// Of the bytes in it.
+    pub(crate) digest: Digest,
+    pub(crate) size_bytes: u64,
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if self.path.symlink_metadata().is_ok() {
+            let _ = disk::remove(&self.path);
+        }
+    }
+}
+
+impl Cache {
+    /// Copies a file into `tmp/`, read-only. The digest is of the bytes that were copied, whatever happens to the file
+    /// meanwhile.
+    pub(crate) fn copy_aside(&self, file: &Path) -> Result<Aside, CacheError> {
+        let mut aside = Aside {
+            path: self.temporary_name(),
+            digest: Digest::of(b""),
+            size_bytes: 0,
+        };
+        let mut hasher = Hasher::new();
+        let mut size_bytes = 0;
+        let shared = disk::clone_or_copy(file, &aside.path, |from, to| {
+            size_bytes = hasher.copy_file(from, to)?;
+            Ok(())
+        });
+        if shared.at("copy", file)? {
+            let path = &aside.path;
+            hasher.update_file(path).at("read", path)?;
+            size_bytes = path.symlink_metadata().at("look at", path)?.len();
+        }
+        aside.digest = hasher.finish();
+        aside.size_bytes = size_bytes;
+        Ok(aside)
+    }
+}
+
 impl Batch<'_> {
     /// As [`Cache::put_bytes`].
     ///
@@ -217,15 +259,17 @@ impl Batch<'_> {
     /// # Errors
     /// Those of reading the file and writing the copy.
     pub fn put_file(&mut self, path: &Path) -> Result<(Digest, u64), CacheError> {
-        let aside = self.cache.temporary_name();
-        // The digest is taken of the copy, so that it is of the bytes stored even if the file changes meanwhile.
-        let stored = disk::copy(path, &aside)
-            .at("copy", path)
-            .and_then(|_| self.adopt_file(&aside));
-        if stored.is_err() {
-            let _ = disk::remove(&aside);
+        let aside = self.cache.copy_aside(path)?;
+        let Aside {
+            path,
+            digest,
+            size_bytes,
+        } = &aside;
+        if !self.has_whole(digest, *size_bytes)? {
+            disk::sync(path).at("sync", path)?;
+            self.publish(path, digest)?;
         }
-        stored
+        Ok((*digest, *size_bytes))
     }
 
     /// Moves a file of ours into the cache, without a copy where it is on the same file system. Nobody may hold it
@@ -300,7 +344,7 @@ impl Batch<'_> {
     }
 
     /// Gives synced bytes their name. Whoever publishes the same object at the same time publishes the same bytes.
-    fn publish(&mut self, aside: &Path, digest: &Digest) -> Result<(), CacheError> {
+    pub(crate) fn publish(&mut self, aside: &Path, digest: &Digest) -> Result<(), CacheError> {
         let path = self.cache.object_path(digest);
         let folder = path.parent().expect("an object is in a folder").to_owned();
         if self.cache.is_new(&folder)? {

@@ -24,6 +24,19 @@ pub struct LastBuild {
     pub inputs: BTreeMap<String, Digest>,
 }
 
+/// A result that has no name yet; dropped without one, it is gone.
+#[derive(Debug)]
+pub struct WrittenResult {
+    aside: PathBuf,
+    key: ActionKey,
+}
+
+impl Drop for WrittenResult {
+    fn drop(&mut self) {
+        let _ = disk::remove(&self.aside);
+    }
+}
+
 impl Cache {
     /// What the action of this key yielded, if that is known and all of it is here.
     ///
@@ -56,6 +69,21 @@ impl Cache {
         description: &Description,
         result: &ActionResult,
     ) -> Result<ActionResult, CacheError> {
+        let written = self.write_result(description, result)?;
+        Ok(self
+            .publish_result(written)?
+            .unwrap_or_else(|| result.clone()))
+    }
+
+    /// Writes a result to where nobody finds it, and syncs it. Its objects must be in the cache already.
+    ///
+    /// # Errors
+    /// As [`Cache::store`].
+    pub fn write_result(
+        &self,
+        description: &Description,
+        result: &ActionResult,
+    ) -> Result<WrittenResult, CacheError> {
         let missing =
             |entry: &&mlbuild_action::TreeEntry| !self.contains(&entry.digest, entry.size_bytes);
         if let Some(entry) = result.artifact.tree.entries().iter().find(missing) {
@@ -64,21 +92,32 @@ impl Cache {
             });
         }
         self.ensure()?;
-        let key = description.key();
-        let path = self.result_path(&key);
+        let written = WrittenResult {
+            aside: self.temporary_name(),
+            key: description.key(),
+        };
+        let bytes = wire::encode_result(description, result);
+        disk::write_synced(&written.aside, &bytes).at("write", &written.aside)?;
+        Ok(written)
+    }
+
+    /// Gives a written result its name; returns the result that was there already, if it is a hit.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn publish_result(
+        &self,
+        written: WrittenResult,
+    ) -> Result<Option<ActionResult>, CacheError> {
+        let WrittenResult { aside, key } = &written;
+        let path = self.result_path(key);
         let folder = path.parent().expect("a result is in a folder");
         disk::create_folders(folder).at("make the folder", folder)?;
-
-        let aside = self.temporary_name();
-        let stored = disk::write_synced(&aside, &wire::encode_result(description, result))
-            .at("write", &aside)
-            .and_then(|()| self.publish_result(&aside, &path, &key));
-        let _ = disk::remove(&aside);
-        Ok(stored?.unwrap_or_else(|| result.clone()))
+        self.link_result(aside, &path, key)
     }
 
     /// Links a written file to its name; the result already there if it is a hit.
-    fn publish_result(
+    fn link_result(
         &self,
         aside: &Path,
         path: &Path,

@@ -44,7 +44,7 @@ impl Stat {
     }
 
     /// The younger of its times.
-    pub(crate) fn newest(&self) -> i128 {
+    pub fn newest(&self) -> i128 {
         self.mtime.max(self.ctime)
     }
 }

@@ -1,5 +1,6 @@
 //! Trees: ingest (a folder of ours to the CAS) and materialize (the CAS to files).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -7,14 +8,19 @@ use std::path::{Path, PathBuf};
 use mlbuild_action::{Tree, TreeEntry};
 use mlbuild_digest::Hasher;
 use mlbuild_disk as disk;
+use rayon::prelude::*;
 
 use crate::error::At;
+use crate::objects::Aside;
 use crate::scratch::remove_all;
 use crate::swap::swap;
 use crate::{Cache, CacheError, Stat, StatIndex};
 
-/// How many threads copy sources into the cache.
-const WRITERS: usize = 8;
+/// How many sources are synced together.
+const GROUP: usize = 4096;
+
+/// From so many files on, those of a tree are taken out on all cores.
+const MANY: usize = 256;
 
 /// How files come out of the CAS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,37 +94,48 @@ impl Cache {
         tree: &Tree,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Option<String>, CacheError> {
+        self.ensure()?;
         let lacks = |entry: &&TreeEntry| !self.contains(&entry.digest, entry.size_bytes);
         let missing: Vec<&TreeEntry> = tree.entries().iter().filter(lacks).collect();
-        let store = |entries: &[&TreeEntry]| {
-            let mut batch = self.batch()?;
-            for entry in entries {
-                if stop() {
-                    break;
-                }
-                let (digest, _) = batch.put_file(&root.join(&entry.path))?;
-                if digest != entry.digest {
-                    return Ok(Some(entry.path.clone()));
-                }
+        for group in missing.chunks(GROUP) {
+            if stop() {
+                break;
             }
-            batch.finish().map(|()| None)
+            if let Some(changed) = self.ingest_group(root, group, stop)? {
+                return Ok(Some(changed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Copies these files: all are written, then all are synced, then all get their names.
+    fn ingest_group(
+        &self,
+        root: &Path,
+        group: &[&TreeEntry],
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<String>, CacheError> {
+        let copy = |entry: &&TreeEntry| match stop() {
+            true => Ok(None),
+            false => self.copy_aside(&root.join(&entry.path)).map(Some),
         };
-        // Most of the time goes into waiting for the disk, which does better with several to wait for.
-        let share = missing.len().div_ceil(WRITERS).max(1);
-        let stored = std::thread::scope(|scope| {
-            let shares = missing.chunks(share);
-            let writers: Vec<_> = shares
-                .map(|share| scope.spawn(move || store(share)))
-                .collect();
-            let join = |writer: std::thread::ScopedJoinHandle<'_, _>| {
-                writer
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            writers.into_iter().map(join).collect::<Vec<_>>()
-        });
-        let stored: Vec<Option<String>> = stored.into_iter().collect::<Result<_, _>>()?;
-        Ok(stored.into_iter().flatten().next())
+        let copies: Option<Vec<Aside>> = group.par_iter().map(copy).collect::<Result<_, _>>()?;
+        let Some(copies) = copies else {
+            return Ok(None);
+        };
+        let mut pairs = copies.iter().zip(group);
+        if let Some((_, entry)) = pairs.find(|(copy, entry)| copy.digest != entry.digest) {
+            return Ok(Some(entry.path.clone()));
+        }
+        let paths: Vec<PathBuf> = copies.iter().map(|copy| copy.path.clone()).collect();
+        let tmp = self.tmp();
+        disk::sync_many(&paths).at("sync files in", &tmp)?;
+        let mut batch = self.batch()?;
+        for copy in &copies {
+            batch.publish(&copy.path, &copy.digest)?;
+        }
+        batch.finish()?;
+        Ok(None)
     }
 
     /// Puts a tree's files in place. What was there before stays until the new is complete, then goes at once: a crash
@@ -139,13 +156,33 @@ impl Cache {
         if result.is_err() {
             remove_all(&aside);
         }
+        self.check_all_after(&result, tree)?;
+        result
+    }
+
+    /// Links a tree's files into the new folder `to`, which nobody else sees: as [`MaterializeMode::Link`] does, without the care
+    /// for what was there before.
+    ///
+    /// # Errors
+    /// As [`Cache::materialize`].
+    pub fn link_out(&self, tree: &Tree, to: &Path) -> Result<(), CacheError> {
+        let result = self.build_aside(tree, Destination::Folder(to), MaterializeMode::Link, to);
+        self.check_all_after(&result, tree)?;
+        result
+    }
+
+    /// Where one object is damaged others may be: all go out of the way at once, so that one remake puts all right.
+    fn check_all_after(
+        &self,
+        result: &Result<(), CacheError>,
+        tree: &Tree,
+    ) -> Result<(), CacheError> {
         if let Err(CacheError::BadObject { .. }) = result {
-            // Where one is damaged others may be: all go out of the way at once, so that one remake puts all right.
             for entry in tree.entries() {
                 self.verify(&entry.digest)?;
             }
         }
-        result
+        Ok(())
     }
 
     fn build_aside(
@@ -159,13 +196,19 @@ impl Cache {
             Destination::File(path) => self.take_out(only_file(tree, path)?, aside, mode),
             Destination::Folder(_) => {
                 disk::create_folder(aside).at("make the folder", aside)?;
+                let mut folders = BTreeSet::new();
                 for entry in tree.entries() {
                     let path = aside.join(&entry.path);
                     let parent = path.parent().expect("a file is in a folder");
-                    disk::create_folders(parent).at("make the folder", parent)?;
-                    self.take_out(entry, &path, mode)?;
+                    if folders.insert(parent.to_owned()) {
+                        disk::create_folders(parent).at("make the folder", parent)?;
+                    }
                 }
-                Ok(())
+                let take = |entry: &TreeEntry| self.take_out(entry, &aside.join(&entry.path), mode);
+                match tree.entries() {
+                    entries if entries.len() < MANY => entries.iter().try_for_each(take),
+                    entries => entries.par_iter().try_for_each(take),
+                }
             }
         }
     }
@@ -222,16 +265,11 @@ impl Cache {
         disk::set_mode(path, bits).at("set the mode of", path)
     }
 
-    /// Whether exactly this tree already stands at `to`: no file more, none less, none other. Unchanged files are not
-    /// read: their digests come from the stat index.
+    /// The folders below `to` if exactly this tree already stands there, no file more, none less, none other; each with what
+    /// `stat` said before it was listed. Unchanged files are not read: their digests come from the stat index.
     ///
     /// What cannot be looked at, and what is outside the index's project, does not stand there.
-    pub fn is_materialized(&self, tree: &Tree, to: Destination<'_>, index: &mut StatIndex) -> bool {
-        self.standing(tree, to, index).is_some()
-    }
-
-    /// The folders below `to` if exactly this tree stands there, each with what `stat` said before it was listed.
-    fn standing(
+    pub fn standing(
         &self,
         tree: &Tree,
         to: Destination<'_>,
@@ -261,8 +299,7 @@ impl Cache {
         }
     }
 
-    /// Materializes writable copies unless they already stand there, and remembers their digests, so that the next
-    /// look reads nothing.
+    /// Materializes writable copies and remembers their digests, so that the next look reads nothing.
     ///
     /// # Errors
     /// Those of [`Cache::materialize`].
@@ -271,10 +308,7 @@ impl Cache {
         tree: &Tree,
         to: Destination<'_>,
         index: &mut StatIndex,
-    ) -> Result<Published, CacheError> {
-        if let Some(folders) = self.standing(tree, to, index) {
-            return Ok(Published::Stood { folders });
-        }
+    ) -> Result<(), CacheError> {
         self.materialize(tree, to, MaterializeMode::Copy)?;
         for entry in tree.entries() {
             match to {
@@ -282,20 +316,8 @@ impl Cache {
                 Destination::Folder(folder) => index.remember(&folder.join(&entry.path), entry),
             }
         }
-        Ok(Published::Written)
+        Ok(())
     }
-}
-
-/// What [`Cache::publish`] found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Published {
-    /// The tree was not there, and is now.
-    Written,
-    /// It stood there: no file more, none less, none other.
-    Stood {
-        /// The folders that were listed to know that, each with what `stat` said before.
-        folders: Vec<(PathBuf, Stat)>,
-    },
 }
 
 fn only_file<'t>(tree: &'t Tree, path: &Path) -> Result<&'t TreeEntry, CacheError> {

@@ -35,6 +35,36 @@ pub(crate) fn update(hasher: &mut blake3::Hasher, file: &File) -> io::Result<()>
     Ok(())
 }
 
+/// As [`update`], and writes the same bytes to `copy`, while they are digested: what is digested is what was written.
+pub(crate) fn update_and_copy(
+    hasher: &mut blake3::Hasher,
+    file: &File,
+    copy: &File,
+) -> io::Result<u64> {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let block_bytes = length.saturating_add(1).min(BLOCK_BYTES);
+    let (mut block, mut next) = (vec![0; block_bytes], Vec::new());
+    let mut filled = read(file, &mut block, 0)?;
+    let mut offset = 0;
+    while filled == block.len() {
+        next.resize(BLOCK_BYTES, 0);
+        let after = offset + filled as u64;
+        let (_, more) = rayon::join(
+            || hasher.update_rayon(&block),
+            || {
+                copy.write_all_at(&block, offset)?;
+                read(file, &mut next, after)
+            },
+        );
+        filled = more?;
+        offset = after;
+        std::mem::swap(&mut block, &mut next);
+    }
+    hasher.update(&block[..filled]);
+    copy.write_all_at(&block[..filled], offset)?;
+    Ok(offset + filled as u64)
+}
+
 /// Fills `block` from `offset` on, and says how far: less than all of it at the end of the file.
 fn read(file: &File, block: &mut [u8], offset: u64) -> io::Result<usize> {
     if block.len() <= PIECE_BYTES {
@@ -100,6 +130,13 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let found = Hasher::new().update_file(&path).unwrap().finish();
             assert_eq!(found, Digest::of(&bytes), "{length}");
+
+            let (from, to) = (File::open(&path).unwrap(), dir.path().join("copy"));
+            let copy = File::create(&to).unwrap();
+            let mut hasher = Hasher::new();
+            assert_eq!(hasher.copy_file(&from, &copy).unwrap(), length as u64);
+            assert_eq!(hasher.finish(), Digest::of(&bytes), "{length}, copied");
+            assert_eq!(std::fs::read(&to).unwrap(), bytes, "{length}, the copy");
         }
     }
 

@@ -111,6 +111,19 @@ impl Hasher {
         Ok(self)
     }
 
+    /// As [`Hasher::update_file`] for an open file, writing what it takes to `copy`, from its beginning; returns how many bytes
+    /// that were. The file is read once: what is digested is what was written, whatever becomes of the file meanwhile.
+    ///
+    /// # Errors
+    /// Those of reading and writing.
+    pub fn copy_file(
+        &mut self,
+        file: &std::fs::File,
+        copy: &std::fs::File,
+    ) -> std::io::Result<u64> {
+        file::update_and_copy(&mut self.0, file, copy)
+    }
+
     /// The digest of all bytes so far.
     pub fn finish(&self) -> Digest {
         Digest(*self.0.finalize().as_bytes())

@@ -19,9 +19,11 @@ mod step;
 use std::ffi::CString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink as make_symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use fault::arm;
 pub use record::{Recorded, Recording, record};
@@ -118,6 +120,72 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     take(&Step::Copy { from, to }, || fs::copy(from, to))
 }
 
+/// Makes the read-only file `to` of the bytes of `from`: sharing its blocks where the file system can, which is what `true`
+/// means, else by `copy`, which is given both files.
+///
+/// # Errors
+/// Those of opening and making them, if there is a file `to`, and those of `copy`.
+pub fn clone_or_copy(
+    from: &Path,
+    to: &Path,
+    copy: impl FnOnce(&File, &File) -> io::Result<()>,
+) -> io::Result<bool> {
+    take(&Step::Copy { from, to }, || {
+        let original = File::open(from)?;
+        let made = File::options().write(true).create_new(true).open(to)?;
+        made.set_permissions(Permissions::from_mode(0o444))?;
+        if share_blocks(&original, &made) {
+            return Ok(true);
+        }
+        copy(&original, &made).map(|()| false)
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn share_blocks(from: &File, to: &File) -> bool {
+    // SAFETY: the call takes two open descriptors and touches no memory of ours.
+    unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn share_blocks(_: &File, _: &File) -> bool {
+    false
+}
+
+/// Makes the bytes of many files last, which are all on the file system of the first: a step each.
+///
+/// # Errors
+/// Those of opening and syncing them.
+pub fn sync_many(paths: &[PathBuf]) -> io::Result<()> {
+    if paths.len() < MANY {
+        return paths.iter().try_for_each(|path| sync(path));
+    }
+    let [first, rest @ ..] = paths else {
+        return Ok(());
+    };
+    // One wait for the disk instead of thousands, at the price of what others have written there and not synced yet.
+    take(&Step::Sync { path: first }, || sync_file_system(first))?;
+    rest.iter()
+        .try_for_each(|path| take(&Step::Sync { path }, || Ok(())))
+}
+
+/// From so many files on, syncing all of a file system costs less than syncing each.
+const MANY: usize = 32;
+
+#[cfg(target_os = "linux")]
+fn sync_file_system(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    // SAFETY: the call takes an open descriptor.
+    system(unsafe { libc::syncfs(file.as_raw_fd()) })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_file_system(_: &Path) -> io::Result<()> {
+    // SAFETY: the call takes nothing, and waits.
+    unsafe { libc::sync() };
+    Ok(())
+}
+
 /// Makes the bytes of a file last.
 ///
 /// # Errors
@@ -212,6 +280,20 @@ pub fn touch(path: &Path) -> io::Result<()> {
         // SAFETY: the path is null-terminated and outlives the call; no times means the time now.
         let answer = unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), std::ptr::null(), 0) };
         system(answer)
+    })
+}
+
+/// Sets the time at which a file or folder last changed back by more than `age`.
+///
+/// # Errors
+/// Those of the system.
+pub fn age(path: &Path, age: Duration) -> io::Result<()> {
+    take(&Step::Touch { path }, || {
+        let file = File::open(path)?;
+        let changed = file.metadata()?.modified()?;
+        // No clock of whatever tick gives a time that ends like this one.
+        let before = changed - age - Duration::from_nanos(1);
+        file.set_modified(before)
     })
 }
 

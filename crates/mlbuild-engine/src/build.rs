@@ -4,10 +4,10 @@
 //! and writes lineage. Each executing action has a thread of its own, which only sends messages. So
 //! events have one order, and nothing here is locked.
 //!
-//! A target goes through its stages one by one. A stage whose key has a result is passed over; the first
-//! one that has none is queued, and the target goes on when it has run. The result of an action is stored
-//! only after its sources were looked at again, and a target is published (its last state remembered,
-//! its artifact placed under `out/`) only when all its stages, checks included, have passed.
+//! A target that stands as the last build left it ([`Standing`]) is taken over. Every other goes through its stages one by one.
+//! A stage whose key has a result is passed over; the first one that has none is queued, and the target goes on when it has run.
+//! The result of an action is stored only after its sources were looked at again, and a target is published (its last state
+//! remembered, its artifact placed under `out/`) only when all its stages, checks included, have passed.
 
 mod damaged;
 
@@ -19,13 +19,13 @@ use std::time::Duration;
 use mlbuild_action::{
     ActionKey, ActionResult, Artifact, Cancel, Diagnostic, Failure, Progress, Work,
 };
-use mlbuild_cache::{CacheError, LastBuild, Stat};
+use mlbuild_cache::{CacheError, LastBuild};
 use mlbuild_lineage::ActionRecord;
 use mlbuild_manifest::Label;
 
 use crate::analysis::Analyses;
 use crate::devices::{self, Gpus, Need, no_gpu};
-use crate::job::{self, Allowance, Job, JobFailure, Layout, cache_failure};
+use crate::job::{self, Allowance, Executed, Job, JobFailure, Layout, cache_failure};
 use crate::logs::Logs;
 use crate::pick::{self, Figures};
 use crate::plan::{description_reasons, restore_reasons};
@@ -35,7 +35,8 @@ use crate::reason::StaleReason;
 use crate::record::{Recorder, reason_text, stage_record, target_record, unread_text};
 use crate::resolve::{Context, Material, Resolved, Sources, resolve, stage_name};
 use crate::schedule::{Queue, Schedule, Started, remaining_paths};
-use crate::snapshot::{Settled, Snapshot};
+use crate::snapshot::{Detail, Settled, Snapshot, Standing};
+use crate::witness::LookNumber;
 use crate::{Event, Fault, Outcome, Summary};
 
 /// How often the loop looks whether it should stop.
@@ -46,7 +47,7 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Build {
     /// What it came to.
     pub summary: Summary,
-    /// What the next build with the same question may go by, if this one was a null build.
+    /// What the next build with the same question may go by.
     pub snapshot: Option<Snapshot>,
 }
 
@@ -55,10 +56,15 @@ pub type Emit<'a> = dyn FnMut(&Event) + 'a;
 
 /// Brings `wanted` and all it needs up to date, and places its artifacts under `out/`.
 ///
-/// Failures of targets are events and part of the summary; the build itself does not fail. The caller holds
-/// the project's lock.
+/// `standing` is what the last build with the same question left, as far as it stands since the caller took the project's lock,
+/// which it holds. Failures of targets are events and part of the summary; the build itself does not fail.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is another part of the world"
+)]
 pub fn build(
     project: &Project,
+    standing: Option<Standing>,
     wanted: &[Label],
     options: &Options,
     executors: &Executors,
@@ -73,6 +79,9 @@ pub fn build(
     for folder in project.cache.folders() {
         sources.look(&folder);
     }
+    if let Some(standing) = &standing {
+        standing.carry_common(sources.witness_mut());
+    }
     let mut build = Building {
         project,
         options,
@@ -83,6 +92,7 @@ pub fn build(
         wanted: wanted.iter().cloned().collect(),
         schedule: Schedule::new(&project.graph, &needed),
         queue: Queue::new(options.slots),
+        found: Vec::new(),
         gpus: None,
         sources,
         analyses: Analyses::new(project),
@@ -94,7 +104,12 @@ pub fn build(
         artifacts: BTreeMap::new(),
         figures: BTreeMap::new(),
         outcomes: BTreeMap::new(),
+        standing: standing.unwrap_or_default(),
         settled: Vec::new(),
+        placed: Vec::new(),
+        stood: 0,
+        stood_stats: 0,
+        stored: false,
         faults: Vec::new(),
         saved: BTreeMap::new(),
         remade: BTreeSet::new(),
@@ -109,7 +124,7 @@ enum Message {
     Progress(Label, Progress),
     /// It is over but for storing what it yielded.
     Executed(Label),
-    Ended(Label, Box<Resolved>, Result<ActionResult, JobFailure>),
+    Ended(Label, Box<Resolved>, Result<Executed, JobFailure>),
 }
 
 /// A target that has begun.
@@ -126,6 +141,9 @@ struct Target {
     reasons: Vec<StaleReason>,
     /// Whether it began anew because its artifact was found damaged.
     anew: bool,
+    /// The looks that concern it alone, and how many files were looked at for it.
+    looks: Vec<LookNumber>,
+    stats: u64,
 }
 
 /// A stage with its result.
@@ -180,6 +198,8 @@ struct Building<'a, 'e, 'r> {
     wanted: BTreeSet<Label>,
     schedule: Schedule,
     queue: Queue<Box<Resolved>>,
+    /// Stages that have no result and wait to be queued.
+    found: Vec<(Label, Box<Resolved>)>,
     /// Looked for when the first action needs one.
     gpus: Option<Gpus>,
     sources: Sources<'a>,
@@ -193,8 +213,17 @@ struct Building<'a, 'e, 'r> {
     /// The final figures of the points that are done.
     figures: BTreeMap<Label, Figures>,
     outcomes: BTreeMap<Label, Outcome>,
-    /// The targets found up to date, as long as there are no others.
-    settled: Vec<Settled>,
+    /// What still stands of the last build.
+    standing: Standing,
+    /// The targets that are done.
+    settled: Vec<(Settled, Detail)>,
+    /// Which of them were placed under `out/`, by their positions there, and where.
+    placed: Vec<(usize, String)>,
+    /// How many targets stood, and how many files were looked at for them.
+    stood: u64,
+    stood_stats: u64,
+    /// Whether this build changed the cache's folders.
+    stored: bool,
     faults: Vec<Fault>,
     /// How long the actions of targets ran whose results were there.
     saved: BTreeMap<Label, Duration>,
@@ -217,6 +246,7 @@ impl<'a> Building<'a, '_, '_> {
             {
                 self.begin(&label);
             }
+            self.queue_found();
             while !self.stopping
                 && let Some(started) = self.queue.pop()
             {
@@ -237,6 +267,9 @@ impl<'a> Building<'a, '_, '_> {
     }
 
     fn begin(&mut self, label: &Label) {
+        if self.take_over(label) {
+            return;
+        }
         let last = self.project.last_build(label);
         let started = self.recorder.now();
         self.targets.insert(
@@ -248,6 +281,44 @@ impl<'a> Building<'a, '_, '_> {
             },
         );
         self.advance(label);
+    }
+
+    /// Takes `label` over as the last build left it, if it stands.
+    fn take_over(&mut self, label: &Label) -> bool {
+        if self.options.force && self.wanted.contains(label) {
+            return false;
+        }
+        let target = self.project.graph.target(label);
+        let inputs = target.map(|target| target.inputs()).unwrap_or_default();
+        let witness = self.sources.witness_mut();
+        let Some((settled, detail)) = self.standing.take(label, inputs, witness) else {
+            return false;
+        };
+        settled.replay(self.emit);
+        let now = self.recorder.now();
+        let digest = Some(detail.artifact.digest());
+        let outcome = Outcome::UpToDate;
+        self.recorder.target(target_record(
+            self.project,
+            label,
+            outcome,
+            None,
+            now,
+            now,
+            digest,
+        ));
+        self.saved.insert(label.clone(), detail.took);
+        self.stood += 1;
+        self.stood_stats += detail.stats;
+        self.artifacts
+            .insert(label.clone(), detail.artifact.clone());
+        if label.is_point() {
+            self.figures.insert(label.clone(), detail.figures.clone());
+        }
+        self.outcomes.insert(label.clone(), outcome);
+        self.settled.push((settled, detail));
+        self.schedule.done(label);
+        true
     }
 
     /// Takes `label` through every stage that has a result, up to the first that must execute.
@@ -271,12 +342,15 @@ impl<'a> Building<'a, '_, '_> {
                 figures: &self.figures,
                 previous: producer(&target.passed).map(|passed| &passed.result.artifact),
             };
+            let stats = self.sources.looks().stats;
             let resolved = match resolve(stage, &context, &mut self.sources, &mut self.analyses) {
                 Ok(resolved) => resolved,
                 Err(failure) => return self.fail(label, failure),
             };
             if let Some(target) = self.targets.get_mut(label) {
                 target.reads.note(stage, &resolved.analysis);
+                target.looks.extend(self.sources.take_own());
+                target.stats += self.sources.looks().stats - stats;
             }
             let forced = self.options.force && self.wanted.contains(label);
             let found = if forced {
@@ -342,33 +416,34 @@ impl<'a> Building<'a, '_, '_> {
                 return self.fail(label, Failure::Environment(diagnostic));
             }
         }
-        if self.paths.is_none() {
-            self.expected = self.recorder.expected(&self.needed);
+        self.found.push((label.clone(), Box::new(resolved)));
+    }
+
+    /// Queues the stages that were found to have no result, once all that is up to date and ready is passed over: what is left then is
+    /// what there may be to do.
+    fn queue_found(&mut self) {
+        let found = std::mem::take(&mut self.found);
+        if !found.is_empty() && self.paths.is_none() {
+            let is_open = |label: &&Label| !self.outcomes.contains_key(*label);
+            let open: Vec<Label> = self.needed.iter().filter(is_open).cloned().collect();
+            self.expected = self.recorder.expected(&open);
             let expected = |label: &Label| {
                 self.expected
                     .get(label)
                     .copied()
                     .unwrap_or(Duration::from_secs(1))
             };
-            self.paths = Some(remaining_paths(
-                &self.project.graph,
-                &self.needed,
-                &expected,
-            ));
+            self.paths = Some(remaining_paths(&self.project.graph, &open, &expected));
         }
-        let path = self
-            .paths
-            .as_ref()
-            .and_then(|paths| paths.get(label))
-            .copied()
-            .unwrap_or_default();
-        self.queue.push(
-            path,
-            label.clone(),
-            declared.resources,
-            need,
-            Box::new(resolved),
-        );
+        for (label, resolved) in found {
+            let path = self.paths.as_ref().and_then(|paths| paths.get(&label));
+            let path = path.copied().unwrap_or_default();
+            let declared = self.project.graph.target(&label);
+            let declared = declared.expect("the schedule holds targets of the graph");
+            let need = Need::new(&resolved.action.work, &declared.resources);
+            self.queue
+                .push(path, label, declared.resources, need, resolved);
+        }
     }
 
     /// Starts the thread of an action.
@@ -473,7 +548,7 @@ impl<'a> Building<'a, '_, '_> {
             Message::Executed(label) => self.queue.executed(&label),
             Message::Ended(label, resolved, result) => {
                 self.queue.finished(&label);
-                match result.and_then(|result| self.store(&label, &resolved, result)) {
+                match result.and_then(|executed| self.store(&label, &resolved, executed)) {
                     Ok(result) => {
                         self.accept(&label, *resolved, result, true);
                         // Also while stopping: what is complete is published, and what it queues never starts.
@@ -502,8 +577,9 @@ impl<'a> Building<'a, '_, '_> {
         &mut self,
         label: &Label,
         resolved: &Resolved,
-        result: ActionResult,
+        executed: Executed,
     ) -> Result<ActionResult, JobFailure> {
+        let Executed { result, written } = executed;
         for material in resolved.inputs.values() {
             if let Material::Sources(tree) = material
                 && let Some(path) = self.sources.changed(&resolved.action.work, tree)
@@ -511,8 +587,10 @@ impl<'a> Building<'a, '_, '_> {
                 return Err(JobFailure::Failure(job::source_changed(&path)));
             }
         }
+        self.stored = true;
         // The first writer's result counts, should another process have been faster.
-        let result = self.project.cache.store(&resolved.description, &result)?;
+        let first = self.project.cache.publish_result(written)?;
+        let result = first.unwrap_or(result);
         if let Err(error) = self.forget_checkpoints(label, resolved) {
             let help = "`mlbuild gc` removes them later; nothing else is affected";
             let message = format!("cannot remove the checkpoints of `{label}`: {error}");
@@ -556,11 +634,11 @@ impl<'a> Building<'a, '_, '_> {
     /// All stages of `label` have passed: remembers it, places its artifact, and lets its consumers go on.
     fn publish(&mut self, label: &Label) {
         let project = self.project;
-        let target = self
+        let mut target = self
             .targets
             .remove(label)
             .expect("a target begins before it is done");
-        let passed = target.passed;
+        let passed = std::mem::take(&mut target.passed);
         let result = &producer(&passed)
             .expect("the first stage of a target yields an artifact")
             .result;
@@ -588,6 +666,8 @@ impl<'a> Building<'a, '_, '_> {
                 }
                 Err(error) => return self.fail(label, cache_failure(&error)),
             }
+            target.looks.extend(self.sources.take_own());
+            target.stats += artifact.tree.entries().len() as u64;
         }
         self.saved.insert(label.clone(), took(&passed, false));
         let unchanged = executed
@@ -603,6 +683,7 @@ impl<'a> Building<'a, '_, '_> {
             keys,
             inputs: input_digests(project, label, &self.artifacts),
         };
+        self.stored |= this != target.last || project.profile.is_some();
         if let Err(error) = project.set_last_build(label, &this, &target.last) {
             self.trouble(Diagnostic::warning("cache::io", error.to_string()));
         }
@@ -628,15 +709,28 @@ impl<'a> Building<'a, '_, '_> {
             record.actions = actions(label, &passed, &target.last);
         }
         self.recorder.target(record);
-        if outcome == Outcome::UpToDate && unread.is_empty() {
-            let warnings = passed.iter().flat_map(|stage| &stage.result.warnings);
-            self.settled.push(Settled {
-                label: label.clone(),
-                rows: artifact.table.as_ref().map(|table| table.rows),
-                size_bytes: artifact.tree.size_bytes(),
-                warnings: warnings.cloned().collect(),
-            });
+        let warnings = passed.iter().flat_map(|stage| &stage.result.warnings);
+        let settled = Settled {
+            label: label.clone(),
+            rows: artifact.table.as_ref().map(|table| table.rows),
+            size_bytes: artifact.tree.size_bytes(),
+            warnings: warnings.cloned().collect(),
+        };
+        let detail = Detail {
+            artifact: artifact.clone(),
+            figures: match label.is_point() {
+                true => result.metrics.clone(),
+                false => Figures::new(),
+            },
+            took: took(&passed, false) + took(&passed, true),
+            stats: target.stats,
+            looks: target.looks,
+        };
+        if let Some(path) = &placed {
+            self.placed.push((self.settled.len(), path.clone()));
         }
+        self.standing.done(label, &detail);
+        self.settled.push((settled, detail));
         (self.emit)(&Event::Finished {
             label: label.clone(),
             outcome,
@@ -752,8 +846,19 @@ impl<'a> Building<'a, '_, '_> {
             let help = "the next build reads every source file again; nothing else is lost";
             self.trouble(Diagnostic::warning("cache::io", error.to_string()).help(help));
         }
-        let looks = self.sources.looks();
+        let mut looks = self.sources.looks();
+        looks.stats += self.stood_stats;
         let queries_planned = self.analyses.planned();
+        let now = 1000 * i128::from(self.recorder.now());
+        for (position, path) in &self.placed {
+            let (_, detail) = &mut self.settled[*position];
+            if self.sources.look_at_placed(&detail.artifact, path, now) {
+                detail.looks.extend(self.sources.take_own());
+            } else {
+                self.sources.doubt();
+            }
+        }
+        self.sources.look_at_cache(self.stored);
         let witness = self.sources.witness();
         let Self {
             needed,
@@ -762,8 +867,8 @@ impl<'a> Building<'a, '_, '_> {
             saved,
             cancel,
             executors,
-            sources,
             settled,
+            stood,
             ..
         } = self;
         let targets = needed
@@ -778,10 +883,10 @@ impl<'a> Building<'a, '_, '_> {
             looks,
             queries_planned,
             processes: executors.processes(),
+            stood,
             from_snapshot: false,
         };
-        let is_young = |stat: &Stat| sources.is_young(stat);
-        let snapshot = Snapshot::new(witness, settled, wanted, &summary, &is_young);
+        let snapshot = Snapshot::new(witness, settled, wanted, &summary);
         Build { summary, snapshot }
     }
 }

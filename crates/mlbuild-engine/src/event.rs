@@ -143,7 +143,10 @@ pub struct Summary {
     pub queries_planned: u64,
     /// How many processes the executors started; a null build starts none.
     pub processes: u64,
-    /// Whether this is the answer of an earlier null build, all of whose looks came out the same.
+    /// How many targets were taken over from the last build, since neither they nor their inputs had changed: not resolved, not
+    /// looked up.
+    pub stood: u64,
+    /// Whether this is the answer of an earlier build, all of whose looks came out the same.
     pub from_snapshot: bool,
 }
 

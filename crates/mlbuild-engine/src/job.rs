@@ -15,7 +15,7 @@ use mlbuild_action::{
     ActionResult, Artifact, Cancel, Column, Diagnostic, Failure, Format, GpuId, Ingest,
     InputFolder, Output, Progress, Request, Table, Tree, TreeEntry, Work,
 };
-use mlbuild_cache::{CacheError, Destination, MaterializeMode};
+use mlbuild_cache::{CacheError, WrittenResult};
 use mlbuild_disk as disk;
 
 use crate::pick::picked;
@@ -51,10 +51,31 @@ pub(crate) fn cache_failure(error: &CacheError) -> Failure {
     Failure::Environment(Diagnostic::error("cache::io", error.to_string()))
 }
 
+/// What an action yielded, with its result written to where nobody finds it yet.
+pub(crate) struct Executed {
+    pub(crate) result: ActionResult,
+    pub(crate) written: WrittenResult,
+}
+
+/// As [`yields`], and writes the result: on the action's own thread, since that waits for the disk.
+pub(crate) fn execute(
+    job: &Job<'_>,
+    scratch: &Path,
+    rejected: &Path,
+    executed: &dyn Fn(),
+    progress: &(dyn Fn(Progress) + Sync),
+    cancel: &Cancel,
+) -> Result<Executed, JobFailure> {
+    let result = yields(job, scratch, rejected, executed, progress, cancel)?;
+    let cache = &job.project.cache;
+    let written = cache.write_result(&job.resolved.description, &result)?;
+    Ok(Executed { result, written })
+}
+
 /// Executes the action in the empty folder `scratch` and stores its objects. `rejected` is where a rejected output is kept;
 /// `executed` is called as soon as the action itself is over, since storing waits for the disk and not for the slots that
 /// the action had.
-pub(crate) fn execute(
+fn yields(
     job: &Job<'_>,
     scratch: &Path,
     rejected: &Path,
@@ -343,10 +364,9 @@ impl Job<'_> {
     }
 
     fn link(&self, name: &str, tree: &Tree, path: &Path) -> Result<(), JobFailure> {
-        let to = Destination::Folder(path);
         self.project
             .cache
-            .materialize(tree, to, MaterializeMode::Link)
+            .link_out(tree, path)
             .map_err(|error| lost_input(error, name))
     }
 }

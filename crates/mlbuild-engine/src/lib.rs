@@ -56,6 +56,6 @@ pub use record::{
     Estimate, Recorder, RunRecord, estimates, last_rebuild, last_spared, open_lineage,
 };
 pub use schedule::Slots;
-pub use snapshot::{Question, Snapshot};
+pub use snapshot::{Differences, Question, Snapshot, Standing};
 pub use verify::{Difference, Reproduction, RowDifference, Verified, VerifyOptions, verify};
 pub use witness::Witness;

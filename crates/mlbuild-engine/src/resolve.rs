@@ -11,7 +11,7 @@ use mlbuild_action::{
     Action, ActionKey, Analysis, Artifact, Description, Failure, Input, InputContent, Table, Tree,
     TreeEntry, Work,
 };
-use mlbuild_cache::{CacheError, Destination, FileDigest, Looks, Published, Stat, StatIndex};
+use mlbuild_cache::{CacheError, Destination, FileDigest, Looks, Stat, StatIndex, YOUNG};
 use mlbuild_graph::{FileSet, InputSource, Stage};
 use mlbuild_manifest::Label;
 
@@ -21,7 +21,7 @@ use crate::pick::Figures;
 use crate::pin::pinned;
 use crate::project::{Executors, Project};
 use crate::reason::FileChange;
-use crate::witness::Witness;
+use crate::witness::{LookNumber, Witness};
 use crate::{code, pick, source};
 
 /// A stage whose inputs are final.
@@ -73,9 +73,14 @@ impl Material {
 pub(crate) struct Sources<'a> {
     project: &'a Project,
     index: StatIndex,
-    trees: BTreeMap<Vec<String>, Tree>,
+    /// With the looks that they took.
+    trees: BTreeMap<Vec<String>, (Tree, Vec<LookNumber>)>,
     files: BTreeMap<String, Option<FileDigest>>,
     witness: Witness,
+    /// The looks for the target that is being looked at.
+    own: Vec<LookNumber>,
+    /// Looks at what this process placed itself, and the time by which a change of it shows.
+    placed: BTreeMap<LookNumber, i128>,
 }
 
 impl<'a> Sources<'a> {
@@ -91,7 +96,18 @@ impl<'a> Sources<'a> {
             trees: BTreeMap::new(),
             files: BTreeMap::new(),
             witness: project.witness.clone(),
+            own: Vec::new(),
+            placed: BTreeMap::new(),
         }
+    }
+
+    /// The looks since this was last asked that concern one target, and how many files were looked at so far.
+    pub(crate) fn take_own(&mut self) -> Vec<LookNumber> {
+        std::mem::take(&mut self.own)
+    }
+
+    pub(crate) fn witness_mut(&mut self) -> &mut Witness {
+        &mut self.witness
     }
 
     /// Looks at `path`, relative to the project or absolute, since something will depend on it.
@@ -109,41 +125,68 @@ impl<'a> Sources<'a> {
         self.witness.note_variable(name, value);
     }
 
-    /// All that was looked at.
+    /// All that was looked at; looks at what is young vouch for nothing.
     pub(crate) fn witness(&mut self) -> Witness {
-        std::mem::take(&mut self.witness)
+        let mut witness = std::mem::take(&mut self.witness);
+        witness.mark_young(|number, stat| match self.placed.get(&number) {
+            Some(shows) => stat.newest() >= *shows,
+            None => self.index.is_young(stat),
+        });
+        witness
     }
 
-    /// Whether a change after a look that said this might not show.
-    pub(crate) fn is_young(&self, stat: &Stat) -> bool {
-        self.index.is_young(stat)
-    }
-
-    /// Notes what the index saw when it was asked for a file that is there.
-    fn note(&mut self, path: &str) {
-        match self.index.stat(path) {
-            Some(stat) => {
-                let path = Path::new(path);
-                self.witness.note(&self.project.root, path, Some(stat));
+    /// Looks again at the cache's folders, after this build changed them if it did: only who holds the project's lock does. They
+    /// are settled, so that any later change shows.
+    pub(crate) fn look_at_cache(&mut self, changed: bool) {
+        let root = &self.project.root;
+        let cache = &self.project.cache;
+        for folder in cache.folders() {
+            let before = self.witness.seen(root, &folder);
+            if !changed && before != Some(Stat::at(&folder).unwrap_or_default()) {
+                self.witness.doubt();
+                return;
             }
-            // It changed while it was read.
-            None => self.witness.doubt(),
+            // One that is not there is looked at as any path.
+            let settled = cache.settle_folder(&folder, |stat| self.index.is_young(stat));
+            let stat = settled.ok();
+            let number = self.witness.replace(root, &folder, stat);
+            self.placed.extend(number.map(|number| (number, i128::MAX)));
         }
+    }
+
+    /// Notes what the index saw when it was asked for a file that is there; everybody's look, unless the number is kept.
+    fn note(&mut self, path: &str) -> Option<LookNumber> {
+        let stat = self.index.stat(path);
+        if stat.is_none() {
+            // It changed while it was read.
+            self.witness.doubt();
+        }
+        let root = &self.project.root;
+        self.witness
+            .note_for_some(root, Path::new(path), Some(stat?))
     }
 
     fn tree(&mut self, files: &FileSet) -> Result<Tree, Failure> {
-        if let Some(tree) = self.trees.get(&files.patterns) {
+        if let Some((tree, looks)) = self.trees.get(&files.patterns) {
+            self.own.extend(looks);
             return Ok(tree.clone());
         }
         let mut entries = Vec::new();
+        let mut looks = Vec::new();
         let root = &self.project.root;
-        let mut look = |path: &str| self.witness.look(root, Path::new(path));
+        let mut look = |path: &str| {
+            let path = Path::new(path);
+            match Stat::at(&root.join(path)) {
+                Ok(stat) => looks.extend(self.witness.note_for_some(root, path, stat)),
+                Err(_) => self.witness.doubt(),
+            }
+        };
         for path in source::expand(root, files, &mut look)? {
             let file = match self.index.digest_file(&path) {
                 Ok(file) => file,
                 Err(error) => return Err(source::unreadable(path, error, files)),
             };
-            self.note(&path);
+            looks.extend(self.note(&path));
             entries.push(TreeEntry {
                 path,
                 digest: file.digest,
@@ -152,7 +195,9 @@ impl<'a> Sources<'a> {
             });
         }
         let tree = Tree::new(entries);
-        self.trees.insert(files.patterns.clone(), tree.clone());
+        self.own.extend(&looks);
+        self.trees
+            .insert(files.patterns.clone(), (tree.clone(), looks));
         Ok(tree)
     }
 
@@ -163,7 +208,14 @@ impl<'a> Sources<'a> {
         }
         let file = match self.index.digest_file(path) {
             Ok(file) => {
-                self.note(path);
+                // Who asks next is not told by whom it was looked at first.
+                match self.index.stat(path) {
+                    Some(stat) => {
+                        let path = Path::new(path);
+                        self.witness.note(&self.project.root, path, Some(stat));
+                    }
+                    None => self.witness.doubt(),
+                }
                 Some(file)
             }
             Err(e) if source::is_absent(&e) => {
@@ -207,21 +259,28 @@ impl<'a> Sources<'a> {
 
     /// Places an artifact under `out/` unless it is there; says whether anything was written.
     pub(crate) fn place(&mut self, artifact: &Artifact, path: &str) -> Result<bool, CacheError> {
+        if self.stands(artifact, path) {
+            return Ok(false);
+        }
         let path = self.project.root.join(path);
-        let to = match artifact.table {
-            Some(_) => Destination::File(&path),
-            None => Destination::Folder(&path),
-        };
-        let published = self
-            .project
-            .cache
-            .publish(&artifact.tree, to, &mut self.index)?;
-        let Published::Stood { folders } = published else {
-            return Ok(true);
-        };
+        let to = destination(artifact, &path);
+        let cache = &self.project.cache;
+        cache.publish(&artifact.tree, to, &mut self.index)?;
+        Ok(true)
+    }
+
+    /// Whether an artifact is at its place under `out/`; notes the looks if it is.
+    fn stands(&mut self, artifact: &Artifact, path: &str) -> bool {
         let root = &self.project.root;
+        let path = root.join(path);
+        let to = destination(artifact, &path);
+        let cache = &self.project.cache;
+        let Some(folders) = cache.standing(&artifact.tree, to, &mut self.index) else {
+            return false;
+        };
         for (folder, stat) in folders {
-            self.witness.note(root, &folder, Some(stat));
+            let number = self.witness.note_for_some(root, &folder, Some(stat));
+            self.own.extend(number);
         }
         for entry in artifact.tree.entries() {
             let file = match to {
@@ -230,11 +289,25 @@ impl<'a> Sources<'a> {
             };
             let relative = file.strip_prefix(root).ok().and_then(Path::to_str);
             match relative {
-                Some(relative) => self.note(relative),
+                Some(relative) => {
+                    let number = self.note(relative);
+                    self.own.extend(number);
+                }
                 None => self.witness.doubt(),
             }
         }
-        Ok(false)
+        true
+    }
+
+    /// Looks at what this build placed at `path`, as the next one will; says whether it stands there. `now` is the time in
+    /// nanoseconds since 1970: what changed long before shows if it changes again.
+    pub(crate) fn look_at_placed(&mut self, artifact: &Artifact, path: &str, now: i128) -> bool {
+        self.own.clear();
+        let stands = self.stands(artifact, path);
+        let shows = now - YOUNG.as_nanos() as i128;
+        let looks = self.own.iter().map(|number| (*number, shows));
+        self.placed.extend(looks);
+        stands
     }
 
     /// Remembers the digests for the next build; losing them costs time only.
@@ -245,6 +318,13 @@ impl<'a> Sources<'a> {
     /// How often source files were looked at.
     pub(crate) fn looks(&self) -> Looks {
         self.index.looks()
+    }
+}
+
+fn destination<'p>(artifact: &Artifact, path: &'p Path) -> Destination<'p> {
+    match artifact.table {
+        Some(_) => Destination::File(path),
+        None => Destination::Folder(path),
     }
 }
 

@@ -58,6 +58,7 @@ pub(crate) enum Network {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+    use std::sync::OnceLock;
 
     use landlock::{
         ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
@@ -108,6 +109,12 @@ mod linux {
 
     /// Whether the running kernel refuses every way of writing a file: those before Linux 6.2 let it be truncated.
     pub(crate) fn refuses_all_writes() -> bool {
+        static ANSWER: OnceLock<bool> = OnceLock::new();
+        // The kernel stays what it is.
+        *ANSWER.get_or_init(ask_whether_all_writes_are_refused)
+    }
+
+    fn ask_whether_all_writes_are_refused() -> bool {
         let strict = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
         let created = strict
             .handle_access(AccessFs::from_write(FILES))

@@ -201,6 +201,7 @@ pub(crate) fn summary(summary: &Summary, run: Option<RunId>, took: Duration) -> 
         "sources": { "stats": summary.looks.stats, "digested": summary.looks.digested },
         "queries_planned": summary.queries_planned,
         "processes": summary.processes,
+        "stood": summary.stood,
         "snapshot": summary.from_snapshot,
         "run": run.map(RunId::number),
     })

@@ -30,6 +30,11 @@ impl Project {
         StatIndex::load(self.cache.stat_index_path(), root, SystemTime::now())
     }
 
+    fn stands(&self, tree: &Tree, to: Destination<'_>) -> bool {
+        let standing = self.cache.standing(tree, to, &mut self.index());
+        standing.is_some()
+    }
+
     /// Ingests files given by path and content; a path that ends in `*` is executable.
     fn tree(&self, files: &[(&str, &str)]) -> Tree {
         let scratch = self.cache.scratch().unwrap();
@@ -145,11 +150,7 @@ fn files_and_folders_replace_each_other() {
             .cache
             .materialize(tree, to, MaterializeMode::Copy)
             .unwrap();
-        assert!(
-            project
-                .cache
-                .is_materialized(tree, to, &mut project.index())
-        );
+        assert!(project.stands(tree, to));
         assert_eq!(project.names("out"), ["it"]);
     }
     let error = project
@@ -182,11 +183,7 @@ fn a_failure_leaves_the_old_content() {
         .materialize(&new, to, MaterializeMode::Copy)
         .unwrap_err();
     assert!(matches!(error, CacheError::BadObject { .. }), "{error}");
-    assert!(
-        project
-            .cache
-            .is_materialized(&old, to, &mut project.index())
-    );
+    assert!(project.stands(&old, to));
     assert_eq!(project.names("out"), ["it"]);
 }
 
@@ -227,13 +224,13 @@ fn a_second_publish_writes_and_reads_nothing() {
     let out = project.path("out/model/recs");
     let to = Destination::Folder(&out);
     let mut index = project.index();
-    let written = project.cache.publish(&tree, to, &mut index).unwrap();
-    assert_eq!(written, Published::Written);
+    assert_eq!(project.cache.standing(&tree, to, &mut index), None);
+    project.cache.publish(&tree, to, &mut index).unwrap();
     index.save().unwrap();
 
     let mut index = project.index();
-    let stood = project.cache.publish(&tree, to, &mut index).unwrap();
-    assert!(matches!(stood, Published::Stood { folders } if folders.len() == 1));
+    let folders = project.cache.standing(&tree, to, &mut index);
+    assert_eq!(folders.unwrap().len(), 1);
     assert_eq!((index.looks().stats, index.looks().digested), (2, 0));
 }
 
@@ -255,8 +252,8 @@ fn any_difference_in_the_output_is_seen() {
         project.cache.publish(&tree, to, &mut index).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
         edit();
-        let published = project.cache.publish(&tree, to, &mut index).unwrap();
-        assert_eq!(published, Published::Written, "edit {i}");
+        let standing = project.cache.standing(&tree, to, &mut index);
+        assert_eq!(standing, None, "edit {i}");
     }
 }
 

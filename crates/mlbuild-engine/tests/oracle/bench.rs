@@ -1,5 +1,6 @@
 //! A project in a folder, built by the real engine with the toy executor.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,8 +11,8 @@ use mlbuild_action::{ActionKey, Cancel, Severity};
 use mlbuild_cache::Pin;
 use mlbuild_digest::Digest;
 use mlbuild_engine::{
-    CollectionOptions, Event, Executors, Finding, Options, Outcome, Project, Recorder, RunRecord,
-    Slots, Snapshot, Verdict, Witness,
+    CollectionOptions, Event, Executors, Finding, Options, Outcome, Project, Question, Recorder,
+    RunRecord, Slots, Snapshot, Standing, Verdict, Witness,
 };
 use mlbuild_graph::Graph;
 use mlbuild_manifest::{Label, SourceText, Variant};
@@ -25,6 +26,10 @@ pub(crate) struct Bench {
     folder: TempDir,
     root: PathBuf,
     graph: Graph,
+    /// What the graph was resolved from.
+    declared: String,
+    /// What the last build left, of what was declared and wanted then.
+    last: RefCell<Option<(String, BTreeSet<String>, Snapshot)>>,
     toy: Toy,
 }
 
@@ -36,6 +41,7 @@ pub(crate) struct Built {
     pub(crate) executed: u64,
     pub(crate) planned: u64,
     pub(crate) digested: u64,
+    pub(crate) stood: u64,
     pub(crate) snapshot: Option<Snapshot>,
 }
 
@@ -65,6 +71,8 @@ impl Bench {
             folder,
             root,
             graph: Graph::default(),
+            declared: String::new(),
+            last: RefCell::default(),
             toy: Toy::default(),
         }
     }
@@ -86,8 +94,12 @@ impl Bench {
             path: format!("data/{}.sql", derived.name),
             text: derived.sql(),
         });
-        let (manifest, mut diagnostics) =
-            mlbuild_manifest::parse(&manifest, &sql.collect::<Vec<_>>());
+        let sql: Vec<_> = sql.collect();
+        let texts = std::iter::once(&manifest).chain(&sql);
+        self.declared = texts
+            .map(|file| format!("{}\n{}\n", file.path, file.text))
+            .collect();
+        let (manifest, mut diagnostics) = mlbuild_manifest::parse(&manifest, &sql);
         let (graph, more) = mlbuild_graph::resolve(&manifest);
         diagnostics.extend(more);
         let error = diagnostics.iter().find(|it| it.severity == Severity::Error);
@@ -109,7 +121,7 @@ impl Bench {
 
     /// Whether all that `snapshot` looked at is as it was.
     pub(crate) fn stands(&self, snapshot: &Snapshot) -> bool {
-        snapshot.stands(&self.root, &|_| None)
+        snapshot.stands(&snapshot.differences(&self.root, &|_| None))
     }
 
     fn build_at(&self, now: SystemTime, wanted: &BTreeSet<String>, keep_going: bool) -> Built {
@@ -125,8 +137,10 @@ impl Bench {
             keep_going,
             force: false,
         };
+        let project = self.open(now);
         let build = mlbuild_engine::build(
-            &self.open(now),
+            &project,
+            self.standing(&project, wanted),
             &wanted.iter().map(|name| label(name)).collect::<Vec<_>>(),
             &options,
             &self.executors(),
@@ -163,6 +177,9 @@ impl Bench {
             },
         );
         let mlbuild_engine::Build { summary, snapshot } = build;
+        let left = snapshot.clone();
+        *self.last.borrow_mut() =
+            left.map(|snapshot| (self.declared.clone(), wanted.clone(), snapshot));
         let target = |(label, outcome): &(Label, Outcome)| {
             let name = label.name().to_owned();
             let mut target = finished.remove(&name).unwrap_or(Target {
@@ -184,8 +201,23 @@ impl Bench {
             executed: self.toy.executed() - before,
             planned: summary.queries_planned,
             digested: summary.looks.digested,
+            stood: summary.stood,
             snapshot,
         }
+    }
+
+    /// What stands of the last build, if it was of this project and these targets.
+    fn standing(&self, project: &Project, wanted: &BTreeSet<String>) -> Option<Standing> {
+        let (declared, before, snapshot) = self.last.take()?;
+        let differences = snapshot.differences(&self.root, &|_| None);
+        let question = Question::new(&[], &Variant::default(), false, "");
+        let standing = snapshot.standing(&differences, &project.cache, &question.unwrap())?;
+        (declared == self.declared && before == *wanted).then_some(standing)
+    }
+
+    /// Forgets what the last build left, as a cache that lost its memos does.
+    pub(crate) fn forget(&self) {
+        self.last.take();
     }
 
     /// What a build would do, and the digests of the artifacts that need none.
@@ -336,5 +368,13 @@ fn recorder() -> Recorder<'static> {
         variant: Variant::default(),
         version: String::new(),
     };
-    Recorder::new(None, run, || 0)
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test stands where the binary does, which has a clock"
+    )]
+    let now = || {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since_1970.unwrap().as_micros() as i64
+    };
+    Recorder::new(None, run, now)
 }

@@ -9,7 +9,8 @@
 //! - two action keys are equal exactly where two identities are;
 //! - each executed target says why, in all the reasons that apply and no other, and what changed unread is told;
 //! - a second build at once does nothing: it executes, digests and plans nothing;
-//! - where the snapshot of a null build still stands, the next build has nothing to do.
+//! - where the snapshot of a build still stands, the next build has nothing to do; and every build goes by what the last one
+//!   left, as far as that stands, so all of this holds of such builds too.
 //!
 //! `MLBUILD_ROUNDS` sets the number of sequences, and `MLBUILD_SEED` the first of them: a failure names the seed and
 //! lists the edits, and `MLBUILD_ROUNDS=1 MLBUILD_SEED=7` runs that one alone.

@@ -160,6 +160,7 @@ impl Sequence {
             let _ = fs::remove_dir_all(self.bench.root().join(".mlbuild/cache/memos"));
             self.memory.answered.clear();
             self.memory.perhaps_answered.clear();
+            self.bench.forget();
             return "lose all memos".to_owned();
         }
         if kind == "last" {
@@ -354,6 +355,9 @@ pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 impl Tally {
     fn count(&mut self, built: &Built) {
+        if built.stood > 0 && built.executed > 0 {
+            self.note("stood");
+        }
         for target in built.targets.values() {
             let unread = if target.unread.is_empty() {
                 None
@@ -405,6 +409,7 @@ impl Tally {
             "plan",
             "snapshot",
             "no_snapshot",
+            "stood",
         ];
         for what in all {
             assert!(

@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use mlbuild_action::{Cancel, Diagnostic};
-use mlbuild_cache::{Cache, Holder};
-use mlbuild_engine::{Event, Options, Question, Recorder, RunRecord, Slots, Snapshot, Summary};
+use mlbuild_cache::{Cache, Holder, ProjectLock};
+use mlbuild_engine::{
+    Event, Options, Question, Recorder, RunRecord, Slots, Snapshot, Standing, Summary,
+};
 
 use crate::cli::{Build, DeviceChoice, Global};
 use crate::console::Console;
@@ -26,12 +28,15 @@ pub(crate) fn run(
         args.device.is_some(),
         env!("CARGO_PKG_VERSION"),
     );
-    if let Some(question) = &question
-        && !args.force
-        && repeat(args, global, terminal, question, started)?
-    {
-        return Ok(exit(&Summary::default()));
-    }
+    let asked = question.as_ref().filter(|_| !args.force);
+    let (lock, standing) = match asked {
+        None => (None, None),
+        Some(question) => match repeat(args, global, terminal, question, started)? {
+            Last::Repeated => return Ok(exit(&Summary::default())),
+            Last::Stands(lock, standing) => (Some(lock), Some(*standing)),
+            Last::Unknown => (None, None),
+        },
+    };
     let mut loaded = load(global, &args.selection.variant, terminal)?;
     let commit = git::ask(&loaded.project.root, &mut loaded.project.witness);
     if let Some(DeviceChoice::Cpu) = args.device {
@@ -65,9 +70,14 @@ pub(crate) fn run(
         let holder = holder.clone();
         emit(&Event::Waiting { holder });
     };
-    let Some(_lock) = lock::take(&project.cache, &cancel, &mut waiting)? else {
+    let lock = match lock {
+        Some(lock) => Some(lock),
+        None => lock::take(&project.cache, &cancel, &mut waiting)?,
+    };
+    let Some(_lock) = lock else {
         return Ok(EXIT_INTERRUPTED);
     };
+    let standing = standing.filter(|standing| standing.agrees_with(&project.witness));
     let (mut lineage, trouble) = mlbuild_engine::open_lineage(&project.root);
     let recorded = trouble.is_none();
     if let Some(diagnostic) = trouble {
@@ -88,6 +98,7 @@ pub(crate) fn run(
     let executors = wiring::executors(&loaded);
     let build = mlbuild_engine::build(
         project,
+        standing,
         &wanted,
         &options,
         &executors,
@@ -115,25 +126,39 @@ pub(crate) fn run(
     Ok(exit(&summary))
 }
 
-/// Answers as the last null build did, if all that it looked at is as it was; false if the build has to go its whole way.
+/// What became of the last build with the same question.
+enum Last {
+    /// All that it looked at is as it was, and its answer was given again.
+    Repeated,
+    /// This much of it is as it was, as long as the lock is held.
+    Stands(ProjectLock, Box<Standing>),
+    /// The build has to go its whole way.
+    Unknown,
+}
+
+/// Answers as the last build did, if all that it looked at is as it was.
 fn repeat(
     args: &Build,
     global: &Global,
     terminal: &Terminal,
     question: &Question,
     started: Instant,
-) -> Result<bool, CommandFailure> {
+) -> Result<Last, CommandFailure> {
     let root = find_root(global.directory.as_deref())?;
     let cache = Cache::open(&mlbuild_engine::state_folder(&root).join("cache"))?;
     let Some(snapshot) = Snapshot::last(&cache, question) else {
-        return Ok(false);
+        return Ok(Last::Unknown);
     };
     // Who has to wait for another build looks again when it is over; what hinders the lock is said there too.
-    let Ok(Ok(_lock)) = cache.try_lock(&wiring::arguments().join(" ")) else {
-        return Ok(false);
+    let Ok(Ok(lock)) = cache.try_lock(&wiring::arguments().join(" ")) else {
+        return Ok(Last::Unknown);
     };
-    if !snapshot.stands(&root, &env::var) {
-        return Ok(false);
+    let differences = snapshot.differences(&root, &env::var);
+    if !snapshot.stands(&differences) {
+        return Ok(match snapshot.standing(&differences, &cache, question) {
+            Some(standing) => Last::Stands(lock, Box::new(standing)),
+            None => Last::Unknown,
+        });
     }
     let wanted = snapshot.wanted();
     if global.json {
@@ -154,7 +179,7 @@ fn repeat(
     } else {
         console.summary(&wanted, &summary, took);
     }
-    Ok(true)
+    Ok(Last::Repeated)
 }
 
 fn starts_process(event: &Event) -> bool {

@@ -9,6 +9,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use mlbuild_action::{Cancel, Failure, Value};
 use mlbuild_table::TableWriter;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::Catalog;
 use crate::io_failure;
@@ -16,7 +18,7 @@ use crate::sequences::read_catalog_column;
 use crate::tensors::broken;
 
 /// The file with what the model is.
-pub(crate) const MODEL: &str = "model.json";
+const MODEL: &str = "model.json";
 /// The file with its weights or counts.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 const CATALOG: &str = "catalog.parquet";
@@ -44,10 +46,7 @@ pub(crate) struct Model {
 
 /// Writes everything but the weights.
 pub(crate) fn write(folder: &Path, model: &Model) -> Result<(), Failure> {
-    let mut text =
-        serde_json::to_string_pretty(&wire::Model::from(model)).expect("the model has string keys");
-    text.push('\n');
-    fs::write(folder.join(MODEL), text).map_err(|e| io_failure("write `model.json`", &e))?;
+    write_json(folder, &wire::Model::from(model))?;
     let items = model.catalog.items();
     let field = Field::new(CATALOG_COLUMN, items.data_type().clone(), true);
     let schema = Arc::new(Schema::new(vec![field]));
@@ -60,28 +59,48 @@ pub(crate) fn write(folder: &Path, model: &Model) -> Result<(), Failure> {
 
 /// Reads everything but the weights.
 pub(crate) fn read(folder: &Path, cancel: &Cancel) -> Result<Model, Failure> {
-    const WHAT: &str = "`model.json`";
-    let text = fs::read(folder.join(MODEL)).map_err(|e| io_failure("read `model.json`", &e))?;
-    let wire::Format { format } =
-        serde_json::from_slice(&text).map_err(|e| broken(WHAT, format!("cannot be read: {e}")))?;
-    if format != wire::FORMAT {
-        return Err(broken(
-            WHAT,
-            format!("has format {format}; this version reads {}", wire::FORMAT),
-        ));
-    }
-    let model: wire::Model =
-        serde_json::from_slice(&text).map_err(|e| broken(WHAT, format!("cannot be read: {e}")))?;
+    let model: wire::Model = read_json(folder, wire::FORMAT, "this version reads")?;
     let path = folder.join(CATALOG);
     let catalog = read_catalog_column("the model's catalog", &path, CATALOG_COLUMN, cancel)?;
     if catalog.len() as u64 != model.items {
         let (items, rows) = (model.items, catalog.len());
         return Err(broken(
-            WHAT,
+            MODEL_JSON,
             format!("says {items} items, the catalog has {rows}"),
         ));
     }
     Ok(model.into_model(catalog))
+}
+
+/// `model.json` in words.
+const MODEL_JSON: &str = "`model.json`";
+
+/// Writes `model.json`, of any format.
+pub(crate) fn write_json(folder: &Path, model: &impl Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(model).expect("the model has string keys");
+    text.push('\n');
+    fs::write(folder.join(MODEL), text).map_err(|e| io_failure("write `model.json`", &e))
+}
+
+/// Reads `model.json` if it has the format `wanted`, and else says of that one that it is `which`.
+pub(crate) fn read_json<M: DeserializeOwned>(
+    folder: &Path,
+    wanted: u32,
+    which: &str,
+) -> Result<M, Failure> {
+    /// What every version of the file has.
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let text = fs::read(folder.join(MODEL)).map_err(|e| io_failure("read `model.json`", &e))?;
+    let unreadable = |e: serde_json::Error| broken(MODEL_JSON, format!("cannot be read: {e}"));
+    let Format { format } = serde_json::from_slice(&text).map_err(unreadable)?;
+    if format != wanted {
+        let why = format!("has format {format}; {which} {wanted}");
+        return Err(broken(MODEL_JSON, why));
+    }
+    serde_json::from_slice(&text).map_err(unreadable)
 }
 
 /// `model.json`, format 1.
@@ -96,12 +115,6 @@ mod wire {
     use crate::worker::{from_param, to_param};
 
     pub(super) const FORMAT: u32 = 1;
-
-    /// What every version of the file has.
-    #[derive(Deserialize)]
-    pub(super) struct Format {
-        pub(super) format: u32,
-    }
 
     #[derive(Serialize, Deserialize)]
     pub(super) struct Model {

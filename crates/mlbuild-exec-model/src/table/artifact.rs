@@ -3,7 +3,6 @@
 //! What is a number is a tensor, so that it is read back to the bit; names, types, categories and classes are JSON.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use mlbuild_action::{Failure, Task, Value};
@@ -11,8 +10,7 @@ use mlbuild_action::{Failure, Task, Value};
 use super::encoder::{Encoded, Encoder, Encoding};
 use super::label::Label;
 use super::model::Fitted;
-use crate::artifact::{MODEL, WEIGHTS};
-use crate::io_failure;
+use crate::artifact::{self, WEIGHTS};
 use crate::tensors::{self, Tensor, TensorFile, broken};
 
 /// What a model of tables is, besides its weights.
@@ -31,7 +29,7 @@ pub(crate) struct Model {
 
 /// Writes a native model.
 pub(crate) fn write(folder: &Path, model: &Model, fitted: &Fitted) -> Result<(), Failure> {
-    write_description(folder, model)?;
+    artifact::write_json(folder, &wire::Model::from(model))?;
     let outputs = fitted.bias.len();
     let shape = [outputs, fitted.weights.len() / outputs];
     let mut all = encoding(&model.encoder);
@@ -42,14 +40,6 @@ pub(crate) fn write(folder: &Path, model: &Model, fitted: &Fitted) -> Result<(),
     ));
     all.push(Tensor::f64("bias", &[outputs], fitted.bias.iter().copied()));
     tensors::write(&folder.join(WEIGHTS), &all)
-}
-
-/// Writes what a model is.
-fn write_description(folder: &Path, model: &Model) -> Result<(), Failure> {
-    let mut text =
-        serde_json::to_string_pretty(&wire::Model::from(model)).expect("the model has string keys");
-    text.push('\n');
-    fs::write(folder.join(MODEL), text).map_err(|e| io_failure("write `model.json`", &e))
 }
 
 /// Mean and scale of every feature of numbers, in order.
@@ -73,23 +63,13 @@ fn encoding(encoder: &Encoder) -> Vec<Tensor> {
 
 /// Reads a native model.
 pub(crate) fn read(folder: &Path) -> Result<(Model, Fitted), Failure> {
-    const WHAT: &str = "`model.json`";
-    let text = fs::read(folder.join(MODEL)).map_err(|e| io_failure("read `model.json`", &e))?;
-    let unreadable = |e: serde_json::Error| broken(WHAT, format!("cannot be read: {e}"));
-    let wire::Format { format } = serde_json::from_slice(&text).map_err(unreadable)?;
-    if format != wire::FORMAT {
-        let why = format!(
-            "has format {format}; that of a model of tables is {}",
-            wire::FORMAT
-        );
-        return Err(broken(WHAT, why));
-    }
-    let wire: wire::Model = serde_json::from_slice(&text).map_err(unreadable)?;
+    let which = "that of a model of tables is";
+    let wire: wire::Model = artifact::read_json(folder, wire::FORMAT, which)?;
     let file = TensorFile::read("the model", &folder.join(WEIGHTS))?;
     let (means, scales) = (file.f64("mean")?.1, file.f64("scale")?.1);
     let mut numbers = means.into_iter().zip(scales);
     let model = wire.into_model(&mut numbers);
-    let model = model.ok_or_else(|| broken(WHAT, "does not fit the model's numbers"))?;
+    let model = model.ok_or_else(|| broken("`model.json`", "does not fit the model's numbers"))?;
     let (shape, weights) = file.f64("weights")?;
     let (_, bias) = file.f64("bias")?;
     let outputs = outputs(&model);
@@ -126,12 +106,6 @@ mod wire {
     use crate::worker::{from_param, to_param};
 
     pub(super) const FORMAT: u32 = 2;
-
-    /// What every version of the file has.
-    #[derive(Deserialize)]
-    pub(super) struct Format {
-        pub(super) format: u32,
-    }
 
     #[derive(Serialize, Deserialize)]
     pub(super) struct Model {

@@ -337,18 +337,18 @@ const fn dropout(default: f64) -> Parameter {
     )
 }
 
+const DIM: Parameter = int(
+    "dim",
+    (64, 1, 4096),
+    "width of the item embeddings and of every layer; a multiple of `heads`",
+);
+
+const BLOCKS: Parameter = int("layers", (2, 0, 64), "number of attention blocks");
+
+const HEADS: Parameter = int("heads", (2, 1, 64), "attention heads of a block");
+
 const SASREC: [Parameter; 5 + 4 + TRAINING] = join(
-    &[
-        int(
-            "dim",
-            (64, 1, 4096),
-            "width of the item embeddings and of every layer; a multiple of `heads`",
-        ),
-        int("layers", (2, 0, 64), "number of attention blocks"),
-        int("heads", (2, 1, 64), "attention heads of a block"),
-        MAX_LENGTH,
-        dropout(0.3),
-    ],
+    &[DIM, BLOCKS, HEADS, MAX_LENGTH, dropout(0.3)],
     &join::<{ 4 + TRAINING }>(&ITEM_LOSS, &SLOWLY.params()),
 );
 
@@ -369,13 +369,9 @@ const SLOWLY: Training = Training {
 
 const BERT4REC: [Parameter; 7 + 4 + TRAINING] = join(
     &[
-        int(
-            "dim",
-            (64, 1, 4096),
-            "width of the item embeddings and of every layer; a multiple of `heads`",
-        ),
-        int("layers", (2, 0, 64), "number of attention blocks"),
-        int("heads", (2, 1, 64), "attention heads of a block"),
+        DIM,
+        BLOCKS,
+        HEADS,
         int(
             "max_length",
             (100, 2, 8192),
